@@ -1,0 +1,85 @@
+/**
+ * The portable crypto provider, in plain JavaScript: `@noble/ciphers`, `curves` and `hashes`.
+ *
+ * The second opinion in tests and the provider where there is no `node:crypto`; it is 10 to 30 times
+ * slower. Its twin is `node-suite.ts`; the port and its promises are in `suite.ts`.
+ */
+
+import { gcm } from '@noble/ciphers/aes.js';
+import { x25519 } from '@noble/curves/ed25519.js';
+import { hmac } from '@noble/hashes/hmac.js';
+import { sha256 } from '@noble/hashes/sha2.js';
+import { assert } from '../base/assert.ts';
+import {
+  AEAD_KEY_BYTES,
+  AEAD_NONCE_BYTES,
+  AEAD_TAG_BYTES,
+  type Aead,
+  DH_BYTES,
+  type Suite,
+} from './suite.ts';
+
+/** The `@noble/*` provider. */
+export const nobleSuite: Suite = {
+  name: 'noble',
+
+  sha256(...parts) {
+    const hash = sha256.create();
+    for (const part of parts) hash.update(part);
+    return hash.digest();
+  },
+
+  hmacSha256(key, ...parts) {
+    const mac = hmac.create(sha256, key);
+    for (const part of parts) mac.update(part);
+    return mac.digest();
+  },
+
+  keyPair(privateKey) {
+    assert(privateKey.length === DH_BYTES, 'an X25519 private key has 32 bytes');
+    return { privateKey: new Uint8Array(privateKey), publicKey: x25519.getPublicKey(privateKey) };
+  },
+
+  dh(pair, publicKey) {
+    if (publicKey.length !== DH_BYTES) return undefined;
+    try {
+      return x25519.getSharedSecret(pair.privateKey, publicKey);
+    } catch {
+      // Thrown when the secret is all zero.
+      return undefined;
+    }
+  },
+
+  aead(key) {
+    return new NobleAead(key);
+  },
+};
+
+class NobleAead implements Aead {
+  readonly #key: Uint8Array;
+
+  constructor(key: Uint8Array) {
+    assert(key.length === AEAD_KEY_BYTES, 'an AES-256 key has 32 bytes');
+    this.#key = new Uint8Array(key);
+  }
+
+  seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array, into: Uint8Array, at: number): number {
+    const sealedBytes = plaintext.length + AEAD_TAG_BYTES;
+    assert(nonce.length === AEAD_NONCE_BYTES, 'a nonce has 12 bytes');
+    assert(at + sealedBytes <= into.length, 'no room for the sealed bytes');
+    into.set(gcm(this.#key, nonce, aad).encrypt(plaintext), at);
+    return sealedBytes;
+  }
+
+  open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array, into: Uint8Array, at: number): number {
+    assert(nonce.length === AEAD_NONCE_BYTES, 'a nonce has 12 bytes');
+    const plaintextBytes = sealed.length - AEAD_TAG_BYTES;
+    if (plaintextBytes < 0 || at + plaintextBytes > into.length) return -1;
+    try {
+      into.set(gcm(this.#key, nonce, aad).decrypt(sealed), at);
+    } catch {
+      return -1;
+    }
+    return plaintextBytes;
+  }
+}

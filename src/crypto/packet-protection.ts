@@ -1,0 +1,265 @@
+/**
+ * The keys of one direction of a session: sealing and opening of control packets and of records, with
+ * epochs that replace the keys without a new handshake.
+ *
+ * `noise.ts` gives the first secrets through {@link sessionSecrets}; `session/` decides when to update
+ * and checks replays first (`replay-window.ts`). Left out: header layout, packet numbering, and the
+ * choice of what goes into a record. Stateless about numbers: the caller never gives one twice.
+ *
+ * Overwriting a secret with zeros is done where this code owns the bytes; the copy inside a provider's
+ * key object goes when the object is collected.
+ */
+
+import { assert } from '../base/assert.ts';
+import { expandLabel, hkdfExtract } from './hkdf.ts';
+import { AEAD_NONCE_BYTES, type Aead, HASH_BYTES, type Suite } from './suite.ts';
+import { writeUint32, writeUint64 } from './uint64.ts';
+
+/** After this many sealings a sender updates [KEY-5]: well before the limit below. */
+export const KEY_SEALINGS_MAX = 2 ** 22;
+/** What no key ever passes [KEY-6]. */
+export const KEY_SEALINGS_LIMIT = 2 ** 23;
+
+/** A header carries the epoch modulo 4. */
+const EPOCH_MASK = 3;
+const EMPTY = new Uint8Array(0);
+
+/**
+ * The first traffic secret of each direction, from the keys of the handshake [KEY-3]. The split keys
+ * are borrowed; wipe them afterwards.
+ */
+export function sessionSecrets(
+  suite: Suite,
+  split: { readonly initiator: Uint8Array; readonly responder: Uint8Array },
+  handshakeHash: Uint8Array,
+): { initiator: Uint8Array; responder: Uint8Array } {
+  return {
+    initiator: trafficSecret(suite, split.initiator, handshakeHash),
+    responder: trafficSecret(suite, split.responder, handshakeHash),
+  };
+}
+
+function trafficSecret(suite: Suite, key: Uint8Array, handshakeHash: Uint8Array): Uint8Array {
+  const extracted = hkdfExtract(suite, handshakeHash, key);
+  const secret = expandLabel(suite, extracted, 'traffic');
+  extracted.fill(0);
+  return secret;
+}
+
+/** The sending half of a direction. */
+export class SendKeys {
+  readonly #suite: Suite;
+  readonly #nonce = new Uint8Array(AEAD_NONCE_BYTES);
+  #keys: EpochKeys;
+  #epoch = 0;
+  #sealings = 0;
+
+  /** @param secret A 32-byte traffic secret, copied. */
+  constructor(suite: Suite, secret: Uint8Array) {
+    this.#suite = suite;
+    this.#keys = epochKeys(suite, copySecret(secret));
+  }
+
+  /** How often the keys were updated. The header carries it modulo 4. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** AEAD calls under the current epoch, control packets and records together. */
+  get sealings(): number {
+    return this.#sealings;
+  }
+
+  /**
+   * Seals one control packet: nonce = its number, additional data = its header [KEY-4].
+   *
+   * @param number The packet number, never used before in this direction.
+   * @returns The bytes written to `into` from `at`: `plaintext.length + AEAD_TAG_BYTES`.
+   * @throws AssertionError after {@link KEY_SEALINGS_LIMIT} sealings without an update.
+   */
+  sealControl(
+    number: number,
+    header: Uint8Array,
+    plaintext: Uint8Array,
+    into: Uint8Array,
+    at: number,
+  ): number {
+    this.#count();
+    return this.#keys.control.seal(controlNonce(this.#nonce, number), header, plaintext, into, at);
+  }
+
+  /**
+   * Seals one record under the record key: nonce = flow and record number, no additional data [REC-1].
+   *
+   * @param recordNumber Never used before in this flow under this epoch: also when a record is cut
+   * anew, since its bytes would differ [REC-2].
+   * @returns The bytes written to `into` from `at`: `plaintext.length + AEAD_TAG_BYTES`.
+   * @throws AssertionError after {@link KEY_SEALINGS_LIMIT} sealings without an update.
+   */
+  sealRecord(
+    flowId: number,
+    recordNumber: number,
+    plaintext: Uint8Array,
+    into: Uint8Array,
+    at: number,
+  ): number {
+    this.#count();
+    return this.#keys.record.seal(recordNonce(this.#nonce, flowId, recordNumber), EMPTY, plaintext, into, at);
+  }
+
+  /**
+   * Starts the next epoch and overwrites the secret of the last one [KEY-7]. To be called only once the
+   * peer acknowledged a packet of the current epoch [KEY-12].
+   */
+  update(): void {
+    const next = nextEpochKeys(this.#suite, this.#keys);
+    this.#keys.secret.fill(0);
+    this.#keys = next;
+    this.#epoch++;
+    this.#sealings = 0;
+  }
+
+  #count(): void {
+    assert(this.#sealings < KEY_SEALINGS_LIMIT, 'a key sealed 2^23 times: update it'); // [KEY-6]
+    this.#sealings++;
+  }
+}
+
+/** The receiving half of a direction. Knows the keys of three epochs at most. */
+export class ReceiveKeys {
+  readonly #suite: Suite;
+  readonly #nonce = new Uint8Array(AEAD_NONCE_BYTES);
+  #current: EpochKeys;
+  /** Derived at the first packet that claims the next epoch and kept, whether or not it opens [KEY-9]. */
+  #next: EpochKeys | undefined;
+  #previousControl: Aead | undefined;
+  #previousRecord: Aead | undefined;
+  #epoch = 0;
+
+  /** @param secret A 32-byte traffic secret, copied. */
+  constructor(suite: Suite, secret: Uint8Array) {
+    this.#suite = suite;
+    this.#current = epochKeys(suite, copySecret(secret));
+  }
+
+  /** The newest epoch in which the sender proved to be. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /**
+   * Opens one control packet of the previous, current or next epoch. One of the next epoch that opens
+   * advances the keys [KEY-8]. Never throws on hostile bytes.
+   *
+   * @param epochBits The sender's epoch modulo 4, from the header.
+   * @returns The length of the plaintext written to `into` from `at`; or -1, with `into` untouched.
+   */
+  openControl(
+    epochBits: number,
+    number: number,
+    header: Uint8Array,
+    sealed: Uint8Array,
+    into: Uint8Array,
+    at: number,
+  ): number {
+    const ahead = this.#ahead(epochBits);
+    const aead = ahead === PREVIOUS ? this.#previousControl : this.#keysAhead(ahead)?.control;
+    if (aead === undefined) return -1; // [KEY-10]
+    const bytes = aead.open(controlNonce(this.#nonce, number), header, sealed, into, at);
+    if (bytes >= 0 && ahead === NEXT) this.#advance();
+    return bytes;
+  }
+
+  /** Opens one record; epochs and result as in {@link openControl}. */
+  openRecord(
+    epochBits: number,
+    flowId: number,
+    recordNumber: number,
+    sealed: Uint8Array,
+    into: Uint8Array,
+    at: number,
+  ): number {
+    const ahead = this.#ahead(epochBits);
+    const aead = ahead === PREVIOUS ? this.#previousRecord : this.#keysAhead(ahead)?.record;
+    if (aead === undefined) return -1; // [KEY-10]
+    const bytes = aead.open(recordNonce(this.#nonce, flowId, recordNumber), EMPTY, sealed, into, at);
+    if (bytes >= 0 && ahead === NEXT) this.#advance();
+    return bytes;
+  }
+
+  /**
+   * Forgets the control key of the previous epoch, 3 PTO after an update [KEY-11]. Its record key
+   * stays until the next update, because a resent segment is the old ciphertext [REC-3].
+   */
+  dropPreviousControl(): void {
+    this.#previousControl = undefined;
+  }
+
+  /** How far `epochBits` is ahead of the current epoch, modulo 4. */
+  #ahead(epochBits: number): number {
+    return (epochBits - this.#epoch) & EPOCH_MASK;
+  }
+
+  #keysAhead(ahead: number): EpochKeys | undefined {
+    if (ahead === CURRENT) return this.#current;
+    if (ahead !== NEXT) return undefined;
+    this.#next ??= nextEpochKeys(this.#suite, this.#current);
+    return this.#next;
+  }
+
+  #advance(): void {
+    assert(this.#next !== undefined, 'the next epoch opened a packet, so its keys exist');
+    this.#previousControl = this.#current.control;
+    this.#previousRecord = this.#current.record;
+    this.#current.secret.fill(0); // [KEY-7]
+    this.#current = this.#next;
+    this.#next = undefined;
+    this.#epoch++;
+  }
+}
+
+const CURRENT = 0;
+const NEXT = 1;
+const PREVIOUS = 3;
+
+interface EpochKeys {
+  readonly secret: Uint8Array;
+  readonly control: Aead;
+  readonly record: Aead;
+}
+
+function epochKeys(suite: Suite, secret: Uint8Array): EpochKeys {
+  return {
+    secret,
+    control: labelledAead(suite, secret, 'control'),
+    record: labelledAead(suite, secret, 'record'),
+  };
+}
+
+function nextEpochKeys(suite: Suite, keys: EpochKeys): EpochKeys {
+  return epochKeys(suite, expandLabel(suite, keys.secret, 'update'));
+}
+
+function labelledAead(suite: Suite, secret: Uint8Array, label: string): Aead {
+  const key = expandLabel(suite, secret, label);
+  const aead = suite.aead(key);
+  key.fill(0);
+  return aead;
+}
+
+function copySecret(secret: Uint8Array): Uint8Array {
+  assert(secret.length === HASH_BYTES, 'a traffic secret has 32 bytes');
+  return new Uint8Array(secret);
+}
+
+function controlNonce(nonce: Uint8Array, number: number): Uint8Array {
+  writeUint32(nonce, 0, 0);
+  writeUint64(nonce, 4, number);
+  return nonce;
+}
+
+function recordNonce(nonce: Uint8Array, flowId: number, recordNumber: number): Uint8Array {
+  writeUint32(nonce, 0, flowId);
+  writeUint64(nonce, 4, recordNumber);
+  return nonce;
+}

@@ -1,0 +1,70 @@
+/**
+ * The port behind which a crypto provider stands: SHA-256, HMAC, X25519 and AES-256-GCM, no more.
+ *
+ * Providers: `node-suite.ts` (the default) and `noble-suite.ts` (portable, and the second opinion in
+ * tests); both give the same bytes. Everything else in this room is built on this interface. Left
+ * out: randomness (callers inject entropy), signatures, and any choice between algorithms.
+ */
+
+export const AEAD_TAG_BYTES = 16;
+export const AEAD_KEY_BYTES = 32;
+export const AEAD_NONCE_BYTES = 12;
+export const DH_BYTES = 32;
+export const HASH_BYTES = 32;
+
+/** An X25519 key pair, made by {@link Suite.keyPair}. Both halves are 32 bytes. */
+export interface KeyPair {
+  readonly privateKey: Uint8Array;
+  readonly publicKey: Uint8Array;
+}
+
+/**
+ * AES-256-GCM under one key. All arguments are borrowed for the call. `into` may be the buffer that
+ * holds the input, at any offset.
+ */
+export interface Aead {
+  /**
+   * Seals `plaintext`: writes the ciphertext and then the 16-byte tag to `into` from `at`.
+   *
+   * @param nonce 12 bytes that were never used before under this key.
+   * @returns The bytes written: `plaintext.length + AEAD_TAG_BYTES`.
+   * @throws AssertionError when the nonce has another length or `into` lacks room.
+   */
+  seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array, into: Uint8Array, at: number): number;
+
+  /**
+   * Opens `sealed`: writes the plaintext to `into` from `at`.
+   *
+   * Never throws, whatever `sealed` and `aad` hold.
+   *
+   * @returns The length of the plaintext; or -1, with `into` untouched, when the tag does not match,
+   * `sealed` is shorter than a tag, or `into` lacks room.
+   * @throws AssertionError when the nonce has another length than 12.
+   */
+  open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array, into: Uint8Array, at: number): number;
+}
+
+/** The algorithms of `25519_AESGCM_SHA256`. Arrays that are returned belong to the caller. */
+export interface Suite {
+  /** The provider's name, for logs and benchmarks. */
+  readonly name: string;
+
+  /** SHA-256 of all `parts` in order. */
+  sha256(...parts: readonly Uint8Array[]): Uint8Array;
+
+  /** HMAC-SHA-256 of all `parts` in order, under a key of any length. */
+  hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
+
+  /** The X25519 pair of 32 raw private bytes, which are copied. */
+  keyPair(privateKey: Uint8Array): KeyPair;
+
+  /**
+   * The X25519 shared secret of `pair` and a peer's public key (RFC 7748 section 6.1).
+   *
+   * @returns 32 bytes; or `undefined` when `publicKey` is no 32 bytes or the secret is all zero.
+   */
+  dh(pair: KeyPair, publicKey: Uint8Array): Uint8Array | undefined;
+
+  /** AES-256-GCM under `key`, 32 bytes, which are copied. */
+  aead(key: Uint8Array): Aead;
+}

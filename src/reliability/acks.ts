@@ -1,0 +1,76 @@
+/**
+ * The receiving side of acknowledgement: which packet numbers have arrived, and when an ACK is due
+ * (RFC 9000 section 13.2) [ACK-5]. One tracker a space.
+ */
+
+import { type Micros, micros } from '../base/units.ts';
+import { ACK_EVERY, MAX_ACK_DELAY_MICROS } from './limits.ts';
+import { RangeSet } from './ranges.ts';
+
+export class AckTracker {
+  readonly #received = new RangeSet();
+  readonly #rangesMax: number;
+  #largestArrivedAt: Micros = micros(0);
+  #unacked = 0;
+  #dueAt: Micros | undefined;
+
+  /** Remembers at most `rangesMax` ranges: the oldest are forgotten first [ACK-4]. */
+  constructor(rangesMax: number) {
+    this.#rangesMax = rangesMax;
+  }
+
+  get largest(): number {
+    const { ranges } = this.#received;
+    return ranges.length === 0 ? -1 : ranges[ranges.length - 1]!.end - 1;
+  }
+
+  has(number: number): boolean {
+    return this.#received.has(number);
+  }
+
+  /** A packet arrived whole. */
+  onReceived(now: Micros, number: number, ackEliciting: boolean): void {
+    const largest = this.largest;
+    this.#received.add(number, number + 1);
+    this.#received.keepHighest(this.#rangesMax);
+    if (number > largest) this.#largestArrivedAt = now;
+    if (!ackEliciting) return;
+    this.#unacked += 1;
+    const gap = number !== largest + 1;
+    if (gap || this.#unacked >= ACK_EVERY) this.#dueAt = now;
+    else this.#dueAt ??= micros(now + MAX_ACK_DELAY_MICROS);
+  }
+
+  /** When an ACK must have left, or undefined when nothing waits for one. */
+  get dueAt(): Micros | undefined {
+    return this.#dueAt;
+  }
+
+  /** Whether an ACK would carry news. */
+  get pending(): boolean {
+    return this.#unacked > 0;
+  }
+
+  /** The ranges for an ACK frame, highest first, inclusive; none when nothing arrived. */
+  ranges(): { first: number; last: number }[] {
+    return this.#received.ranges.map((range) => ({ first: range.start, last: range.end - 1 })).reverse();
+  }
+
+  /** The peer knows of everything up to `largest`: older ranges need not be repeated [ACK-6]. */
+  onAckAcked(largest: number): void {
+    const { ranges } = this.#received;
+    const last = ranges[ranges.length - 1];
+    // The newest range stays, so that `largest` and gaps are still known.
+    if (last !== undefined) this.#received.removeBelow(Math.min(largest, last.start));
+  }
+
+  delayMicros(now: Micros): Micros {
+    return micros(Math.max(0, now - this.#largestArrivedAt));
+  }
+
+  /** An ACK has left. */
+  onAckSent(): void {
+    this.#unacked = 0;
+    this.#dueAt = undefined;
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Congestion control: the port, NewReno as the plain twin (RFC 9002 section 7), CUBIC as the
+ * default (RFC 9438). Windows are in bytes; there is no pacing, senders cap their bursts.
+ */
+
+import { type Micros, micros } from '../base/units.ts';
+import { INITIAL_WINDOW_DATAGRAMS, MINIMUM_WINDOW_DATAGRAMS } from './limits.ts';
+
+export interface CongestionController {
+  /** Bytes that may be in flight. */
+  readonly windowBytes: number;
+  /** `bytes` of a packet sent at `sentAt` were acknowledged. `limited` says that the window was in use. */
+  onAcked(now: Micros, sentAt: Micros, bytes: number, rttMicros: Micros, limited: boolean): void;
+  /** A packet sent at `sentAt` was lost. */
+  onLost(now: Micros, sentAt: Micros): void;
+  /** All packets over a long span were lost: back to the least window. */
+  onPersistentCongestion(): void;
+  /** The datagram size changed. */
+  setDatagramBytes(bytes: number): void;
+}
+
+const LOSS_REDUCTION = 0.5;
+const CUBIC_BETA = 0.7;
+/** RFC 9438 4.1, in datagrams per second cubed. */
+const CUBIC_C = 0.4;
+const MICROS_PER_SECOND = 1_000_000;
+
+abstract class WindowController implements CongestionController {
+  protected datagramBytes: number;
+  protected slowStartThresholdBytes = Number.POSITIVE_INFINITY;
+  /** Packets sent before this instant belong to the episode that already shrank the window. */
+  protected recoveryStartedAt: Micros = micros(-1);
+  windowBytes: number;
+
+  constructor(datagramBytes: number) {
+    this.datagramBytes = datagramBytes;
+    this.windowBytes = initialWindowBytes(datagramBytes);
+  }
+
+  onAcked(now: Micros, sentAt: Micros, bytes: number, rttMicros: Micros, limited: boolean): void {
+    if (sentAt <= this.recoveryStartedAt || !limited) return;
+    if (this.windowBytes < this.slowStartThresholdBytes) this.windowBytes += bytes;
+    else this.avoidCongestion(now, bytes, rttMicros);
+  }
+
+  onLost(now: Micros, sentAt: Micros): void {
+    if (sentAt <= this.recoveryStartedAt) return;
+    this.recoveryStartedAt = now;
+    this.reduce(now);
+  }
+
+  onPersistentCongestion(): void {
+    this.windowBytes = this.minimumBytes;
+    this.recoveryStartedAt = micros(-1);
+  }
+
+  setDatagramBytes(bytes: number): void {
+    this.datagramBytes = bytes;
+    this.windowBytes = Math.max(this.windowBytes, initialWindowBytes(bytes));
+  }
+
+  protected get minimumBytes(): number {
+    return MINIMUM_WINDOW_DATAGRAMS * this.datagramBytes;
+  }
+
+  protected abstract avoidCongestion(now: Micros, bytes: number, rttMicros: Micros): void;
+  protected abstract reduce(now: Micros): void;
+}
+
+/** NewReno as RFC 9002 appendix B has it. */
+export class NewReno extends WindowController {
+  protected avoidCongestion(_now: Micros, bytes: number): void {
+    this.windowBytes += (this.datagramBytes * bytes) / this.windowBytes;
+  }
+
+  protected reduce(): void {
+    this.windowBytes = Math.max(this.windowBytes * LOSS_REDUCTION, this.minimumBytes);
+    this.slowStartThresholdBytes = this.windowBytes;
+  }
+}
+
+/** CUBIC, RFC 9438: the window grows by a cubic of the time since the last loss. */
+export class Cubic extends WindowController {
+  #windowMaxBytes = 0;
+  #epochStartedAt: Micros | undefined;
+  #originSeconds = 0;
+  #renoEstimateBytes = 0;
+
+  protected avoidCongestion(now: Micros, bytes: number, rttMicros: Micros): void {
+    if (this.#epochStartedAt === undefined) {
+      this.#epochStartedAt = now;
+      this.#windowMaxBytes = Math.max(this.#windowMaxBytes, this.windowBytes);
+      const missing = (this.#windowMaxBytes - this.windowBytes) / this.datagramBytes;
+      this.#originSeconds = Math.cbrt(missing / CUBIC_C);
+      this.#renoEstimateBytes = this.windowBytes;
+    }
+    const elapsed = (now - this.#epochStartedAt + rttMicros) / MICROS_PER_SECOND;
+    const cubic = CUBIC_C * (elapsed - this.#originSeconds) ** 3 * this.datagramBytes + this.#windowMaxBytes;
+    // RFC 9438 4.3: never slower than Reno would be with the same reduction.
+    const alpha = (3 * (1 - CUBIC_BETA)) / (1 + CUBIC_BETA);
+    this.#renoEstimateBytes += (alpha * this.datagramBytes * bytes) / this.windowBytes;
+    const target = Math.min(Math.max(cubic, this.#renoEstimateBytes), 1.5 * this.windowBytes);
+    if (target > this.windowBytes) {
+      this.windowBytes += ((target - this.windowBytes) * bytes) / this.windowBytes;
+    }
+  }
+
+  protected reduce(): void {
+    // RFC 9438 4.7, fast convergence: a flow whose maximum sank leaves room for others.
+    this.#windowMaxBytes =
+      this.windowBytes < this.#windowMaxBytes ? (this.windowBytes * (1 + CUBIC_BETA)) / 2 : this.windowBytes;
+    this.windowBytes = Math.max(this.windowBytes * CUBIC_BETA, this.minimumBytes);
+    this.slowStartThresholdBytes = this.windowBytes;
+    this.#epochStartedAt = undefined;
+  }
+
+  override onPersistentCongestion(): void {
+    super.onPersistentCongestion();
+    this.#epochStartedAt = undefined;
+  }
+}
+
+function initialWindowBytes(datagramBytes: number): number {
+  return Math.min(
+    INITIAL_WINDOW_DATAGRAMS * datagramBytes,
+    Math.max(14_720, MINIMUM_WINDOW_DATAGRAMS * datagramBytes),
+  );
+}

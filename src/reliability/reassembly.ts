@@ -1,0 +1,42 @@
+/**
+ * Reassembly of one sealed record from its segments, in any order and with any duplication.
+ *
+ * The buffer is allocated once, at the record's stated length, which the packet decoder has
+ * bounded; what a record holds is `crypto/`'s and `session/`'s matter.
+ */
+
+import { RangeSet } from './ranges.ts';
+
+/** Why a segment does not fit what came before it. */
+export type SegmentRefusal = 'length-changed';
+
+export class RecordAssembly {
+  readonly bytes: Uint8Array;
+  readonly #arrived = new RangeSet();
+  #missing: number;
+
+  constructor(sealedBytes: number) {
+    this.bytes = new Uint8Array(sealedBytes);
+    this.#missing = sealedBytes;
+  }
+
+  get complete(): boolean {
+    return this.#missing === 0;
+  }
+
+  /**
+   * Copies a segment in, unless all of it has arrived. The caller has checked that the segment lies
+   * inside the record.
+   */
+  add(offset: number, payload: Uint8Array, sealedBytes: number): SegmentRefusal | undefined {
+    if (sealedBytes !== this.bytes.length) return 'length-changed';
+    const end = offset + payload.length;
+    if (this.#arrived.covers(offset, end)) return undefined;
+    const fresh = this.#arrived.add(offset, end);
+    this.#missing -= fresh;
+    // Overlaps happen only when the datagram size changed or a segment was forged: copying all of
+    // the newer one is harmless, because the record's seal decides.
+    this.bytes.set(payload, offset);
+    return undefined;
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * The sending keys of a session: writes SEALED packets in place, seals records, and updates the
+ * keys when it is time [KEY-5].
+ */
+
+import { assert } from '../base/assert.ts';
+import { type Micros, micros, type PacketNumber } from '../base/units.ts';
+import { AEAD_TAG_BYTES, KEY_SEALINGS_MAX, type SendKeys } from '../crypto/index.ts';
+import {
+  encodeFrame,
+  encodeSealedHeader,
+  type Frame,
+  frameSize,
+  PACKET_BYTES_MAX,
+  SEALED_HEADER_BYTES,
+  type SessionTag,
+  Writer,
+} from '../wire/index.ts';
+import { KEY_MICROS_MAX } from './limits.ts';
+
+const EPOCHS_ON_WIRE = 4;
+
+/** Where frames are laid out before sealing: used within one call only, so all sessions share it. */
+const PLAINTEXT = new Uint8Array(PACKET_BYTES_MAX);
+
+export class ControlSealer {
+  readonly #keys: SendKeys;
+  readonly #peerTag: SessionTag;
+  #updateAt: Micros;
+  /** Whether a packet of the current epoch has been acknowledged: only then may the next begin. */
+  #confirmed = false;
+
+  constructor(keys: SendKeys, peerTag: SessionTag, now: Micros) {
+    this.#keys = keys;
+    this.#peerTag = peerTag;
+    this.#updateAt = micros(now + KEY_MICROS_MAX);
+  }
+
+  get epochBits(): number {
+    return this.#keys.epoch % EPOCHS_ON_WIRE;
+  }
+
+  /** Writes one SEALED packet with `frames` at `at`; returns its bytes. */
+  write(number: PacketNumber, frames: readonly Frame[], buffer: Uint8Array, at: number): number {
+    let plainBytes = 0;
+    for (const frame of frames) plainBytes += frameSize(frame);
+    const bytes = SEALED_HEADER_BYTES + plainBytes + AEAD_TAG_BYTES;
+    assert(bytes <= PACKET_BYTES_MAX, 'control packet too long');
+    const writer = new Writer(PLAINTEXT, 0, plainBytes);
+    for (const frame of frames) encodeFrame(frame, writer);
+    encodeSealedHeader(buffer, at, bytes, this.epochBits, this.#peerTag, number);
+    const body = at + SEALED_HEADER_BYTES;
+    const header = buffer.subarray(at, body);
+    this.#keys.sealControl(number, header, PLAINTEXT.subarray(0, plainBytes), buffer, body);
+    return bytes;
+  }
+
+  /** Seals a record; returns the epoch's bits for its segment headers. */
+  sealRecord(flowId: number, number: number, plaintext: Uint8Array, into: Uint8Array): number {
+    this.#keys.sealRecord(flowId, number, plaintext, into, 0);
+    return this.epochBits;
+  }
+
+  /** A control packet of this epoch was acknowledged. */
+  onAcked(epochBits: number): void {
+    if (epochBits === this.epochBits) this.#confirmed = true;
+  }
+
+  /**
+   * Starts the next epoch when this one is old or worn [KEY-5], but never while a record of an
+   * earlier epoch may have to be sent again [REC-4].
+   */
+  updateWhenDue(now: Micros, hasRecordsOutside: (epochBits: number) => boolean): void {
+    if (this.#keys.sealings < KEY_SEALINGS_MAX && now < this.#updateAt) return;
+    if (!this.#confirmed || hasRecordsOutside(this.epochBits)) return;
+    this.#keys.update();
+    this.#confirmed = false;
+    this.#updateAt = micros(now + KEY_MICROS_MAX);
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * The sending end of one flow: seals records under the receiver's credit, cuts them into
+ * segments, keeps the ciphertext until it has been opened, sends again what was lost.
+ */
+
+import { assert } from '../base/assert.ts';
+import { RangeSet } from '../reliability/index.ts';
+import {
+  encodeRecordHeader,
+  RECORD_BYTES_MAX,
+  RECORD_HEADER_BYTES,
+  type RecordEncoding,
+} from '../wire/index.ts';
+import { type Violation, violation } from './events.ts';
+import { RECORDS_QUEUED_MAX } from './limits.ts';
+
+const SEAL_OVERHEAD_BYTES = 16;
+
+/** What a writer hands in. */
+export interface OutgoingRecord {
+  readonly encoding: RecordEncoding;
+  readonly plainBytes: number;
+  readonly dataLeft: number;
+  readonly payload: Uint8Array;
+}
+
+/** Seals `plaintext` as this flow's record `number` into `into`; returns the epoch's bits. */
+export type RecordSealer = (
+  flowId: number,
+  number: number,
+  plaintext: Uint8Array,
+  into: Uint8Array,
+) => number;
+
+interface SealedRecord {
+  readonly number: number;
+  readonly epochBits: number;
+  readonly sealed: Uint8Array;
+  readonly endOffset: number;
+  readonly acked: RangeSet;
+  /** Grows when the receiver asks for all of it anew: news of earlier segments is then void. */
+  generation: number;
+}
+
+/** A slice of a record: what a segment packet carries, and what recovery remembers of it. */
+export interface SegmentContent {
+  readonly flow: SendFlow;
+  readonly record: number;
+  readonly generation: number;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** What the next segment packet is to carry. */
+export interface Segment {
+  readonly content: SegmentContent;
+  readonly epochBits: number;
+  readonly sealedBytes: number;
+  /** Borrowed from the record. */
+  readonly payload: Uint8Array;
+  readonly resent: boolean;
+}
+
+export class SendFlow {
+  readonly id: number;
+  readonly #seal: RecordSealer;
+  #limitBytes: number;
+  #offset = 0;
+  #nextRecord = 0;
+  #finalSealed = false;
+  #finalQueued = false;
+  #openedBytes = 0;
+  readonly #queued: OutgoingRecord[] = [];
+  /** Sealed and not yet known to be open, oldest first. */
+  readonly #records = new Map<number, SealedRecord>();
+  /** Where fresh sending goes on. */
+  #freshRecord = 0;
+  #freshOffset = 0;
+  /** Slices to be sent again, oldest first. */
+  #again: SegmentContent[] = [];
+  #wantsWritable = false;
+
+  constructor(id: number, limitBytes: number, seal: RecordSealer) {
+    this.id = id;
+    this.#limitBytes = limitBytes;
+    this.#seal = seal;
+  }
+
+  /** Whether the last write left the flow without room. */
+  get full(): boolean {
+    return this.#queued.length > 0;
+  }
+
+  /** Sealed bytes that are kept for resending. */
+  get keptBytes(): number {
+    let sum = 0;
+    for (const record of this.#records.values()) sum += record.sealed.length;
+    return sum;
+  }
+
+  /** Plaintext bytes that wait or are under way: the shortest flow goes first [CC-4]. */
+  get backlogBytes(): number {
+    return this.#offset - this.#openedBytes;
+  }
+
+  get oldestEpochBits(): number | undefined {
+    for (const record of this.#records.values()) return record.epochBits;
+    return undefined;
+  }
+
+  /** Takes a record; afterwards {@link full} says whether the writer should wait for `writable`. */
+  write(record: OutgoingRecord): void {
+    assert(!this.#finalQueued, 'write behind the last record');
+    assert(this.#queued.length < RECORDS_QUEUED_MAX, 'write to a full flow');
+    assert(record.plainBytes <= RECORD_BYTES_MAX, 'record too long');
+    assert(record.plainBytes > 0 || record.dataLeft === 0, 'empty record in the middle of a flow');
+    this.#finalQueued = record.dataLeft === 0;
+    this.#queued.push(record);
+    this.#sealQueued();
+    this.#wantsWritable = this.full;
+  }
+
+  /** Handles CREDIT. Returns what it brought, or the rule it breaks. */
+  onCredit(
+    limitBytes: number,
+    openedBytes: number,
+    complete: boolean,
+  ): 'delivered' | 'writable' | 'nothing' | Violation {
+    // [FLOW-6] Nothing is opened that was not sent, and nothing is complete before the last record.
+    if (openedBytes > this.#offset) return violation('FLOW-6', 'opened more than was sent');
+    if (complete && !(this.#finalSealed && openedBytes === this.#offset)) {
+      return violation('FLOW-6', 'complete before the last record');
+    }
+    if (complete) {
+      this.#records.clear();
+      this.#again = [];
+      return 'delivered';
+    }
+    this.#limitBytes = Math.max(this.#limitBytes, limitBytes);
+    this.#openedBytes = Math.max(this.#openedBytes, openedBytes);
+    for (const record of this.#records.values()) {
+      // A record that ends where the opened bytes end, and is empty, may still be closed.
+      if (record.endOffset > this.#openedBytes || this.#isFinalEmpty(record)) break;
+      this.#records.delete(record.number);
+    }
+    this.#sealQueued();
+    if (this.#wantsWritable && !this.full) {
+      this.#wantsWritable = false;
+      return 'writable';
+    }
+    return 'nothing';
+  }
+
+  /** The receiver could not open a record: all of it is sent again, the same ciphertext [REC-13]. */
+  onResend(number: number): void {
+    const record = this.#records.get(number);
+    if (record === undefined || number > this.#freshRecord) return;
+    const sentBytes = number === this.#freshRecord ? this.#freshOffset : record.sealed.length;
+    if (sentBytes === 0) return;
+    record.generation += 1;
+    record.acked.clear();
+    this.#again = this.#again.filter((slice) => slice.record !== number);
+    this.#again.push({
+      flow: this,
+      record: number,
+      generation: record.generation,
+      offset: 0,
+      bytes: sentBytes,
+    });
+  }
+
+  onSegmentAcked(content: SegmentContent): void {
+    const record = this.#records.get(content.record);
+    if (record === undefined || record.generation !== content.generation) return;
+    record.acked.add(content.offset, content.offset + content.bytes);
+  }
+
+  /** A slice was lost, or is to be probed with: it is sent again unless it has arrived by then. */
+  onSegmentLost(content: SegmentContent): void {
+    const record = this.#records.get(content.record);
+    if (record === undefined || record.generation !== content.generation) return;
+    this.#again.push(content);
+  }
+
+  /** Whether a slice in flight still matters. */
+  isCurrent(content: SegmentContent): boolean {
+    return this.#records.get(content.record)?.generation === content.generation;
+  }
+
+  get hasSegment(): boolean {
+    return this.#again.length > 0 || this.#records.has(this.#freshRecord);
+  }
+
+  /** The next slice of at most `bytesMax`, lost ones first; or undefined. */
+  takeSegment(bytesMax: number): Segment | undefined {
+    return this.#takeAgain(bytesMax) ?? this.#takeFresh(bytesMax);
+  }
+
+  #takeAgain(bytesMax: number): Segment | undefined {
+    while (this.#again.length > 0) {
+      const slice = this.#again[0]!;
+      const record = this.#records.get(slice.record);
+      const end = slice.offset + slice.bytes;
+      if (
+        record === undefined ||
+        record.generation !== slice.generation ||
+        record.acked.covers(slice.offset, end)
+      ) {
+        this.#again.shift();
+        continue;
+      }
+      if (slice.bytes <= bytesMax) {
+        this.#again.shift();
+        return this.#segment(record, slice.offset, slice.bytes, true);
+      }
+      this.#again[0] = { ...slice, offset: slice.offset + bytesMax, bytes: slice.bytes - bytesMax };
+      return this.#segment(record, slice.offset, bytesMax, true);
+    }
+    return undefined;
+  }
+
+  #takeFresh(bytesMax: number): Segment | undefined {
+    const record = this.#records.get(this.#freshRecord);
+    if (record === undefined) return undefined;
+    const offset = this.#freshOffset;
+    const bytes = Math.min(bytesMax, record.sealed.length - offset);
+    this.#freshOffset += bytes;
+    if (this.#freshOffset === record.sealed.length) {
+      this.#freshRecord += 1;
+      this.#freshOffset = 0;
+    }
+    return this.#segment(record, offset, bytes, false);
+  }
+
+  #segment(record: SealedRecord, offset: number, bytes: number, resent: boolean): Segment {
+    return {
+      content: { flow: this, record: record.number, generation: record.generation, offset, bytes },
+      epochBits: record.epochBits,
+      sealedBytes: record.sealed.length,
+      payload: record.sealed.subarray(offset, offset + bytes),
+      resent,
+    };
+  }
+
+  /** Seals what credit allows [FLOW-3]. */
+  #sealQueued(): void {
+    while (this.#queued.length > 0) {
+      const next = this.#queued[0]!;
+      if (this.#offset + next.plainBytes > this.#limitBytes) return;
+      this.#queued.shift();
+      const plaintext = new Uint8Array(RECORD_HEADER_BYTES + next.payload.length);
+      encodeRecordHeader(
+        {
+          encoding: next.encoding,
+          offset: this.#offset,
+          dataLeft: next.dataLeft,
+          plainBytes: next.plainBytes,
+        },
+        plaintext,
+        0,
+      );
+      plaintext.set(next.payload, RECORD_HEADER_BYTES);
+      const sealed = new Uint8Array(plaintext.length + SEAL_OVERHEAD_BYTES);
+      const number = this.#nextRecord++;
+      const epochBits = this.#seal(this.id, number, plaintext, sealed);
+      this.#offset += next.plainBytes;
+      this.#finalSealed = next.dataLeft === 0;
+      this.#records.set(number, {
+        number,
+        epochBits,
+        sealed,
+        endOffset: this.#offset,
+        acked: new RangeSet(),
+        generation: 0,
+      });
+    }
+  }
+
+  #isFinalEmpty(record: SealedRecord): boolean {
+    return this.#finalSealed && record.number === this.#nextRecord - 1;
+  }
+}

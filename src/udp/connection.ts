@@ -1,0 +1,390 @@
+/**
+ * A session with a socket and a clock: the thin asynchronous shell around the pure core. Turns
+ * events into settled promises and calls, and `pollTransmit` into sends. The simulator runs this
+ * same file on a virtual clock and network.
+ */
+
+import { assert } from '../base/assert.ts';
+import { GramlineError } from '../base/errors.ts';
+import { type Micros, micros, millis, seconds } from '../base/units.ts';
+import type {
+  Call,
+  CallOptions,
+  Clock,
+  CloseReason,
+  Connection,
+  IncomingQuery,
+  Reply,
+  Rights,
+  Timer,
+  TransferCounts,
+} from '../nodes/ports.ts';
+import { resultError } from '../nodes/results.ts';
+import { FLOW_WINDOW_BYTES, type Session, type SessionEvent, type Transmit } from '../session/index.ts';
+import { CloseCode, ResultCode } from '../wire/index.ts';
+import type { BufferPool } from './buffers.ts';
+import { PromisedReceiveFlow, PromisedSendFlow } from './flows.ts';
+import type { DatagramSocket } from './host.ts';
+
+/** How long a caller waits for a reply unless it says otherwise. */
+const CALL_TIMEOUT_MICROS: Micros = seconds(10);
+/** Overdue calls are looked for this often. */
+const CALL_SWEEP_MICROS: Micros = millis(100);
+/** Sends of one flush: then the loop turns, so that acks and timers get their turn. */
+const SENDS_PER_FLUSH_MAX = 16;
+const EMPTY = new Uint8Array(0);
+
+export interface ConnectionOptions {
+  readonly session: Session;
+  readonly socket: DatagramSocket;
+  readonly clock: Clock;
+  /** Runs a function after what is going on now, within the same tick. */
+  readonly defer: (run: () => void) => void;
+  readonly buffers: BufferPool;
+  readonly peerHost: string;
+  readonly peerPort: number;
+  readonly peerRole: number;
+  readonly rights: Rights;
+  readonly onLive: (connection: SessionConnection) => void;
+  readonly onClosed: (connection: SessionConnection) => void;
+}
+
+interface PendingCall {
+  readonly settle: (reply: Reply | undefined, error: unknown) => void;
+  readonly deadline: Micros;
+}
+
+export class SessionConnection implements Connection {
+  readonly peerHost: string;
+  readonly peerPort: number;
+  readonly peerRole: number;
+  readonly rights: Rights;
+  readonly closed: Promise<CloseReason>;
+  onQuery: ((query: IncomingQuery) => void) | undefined;
+  onNotice: ((kind: number, body: Uint8Array) => void) | undefined;
+  readonly #session: Session;
+  readonly #socket: DatagramSocket;
+  readonly #options: ConnectionOptions;
+  readonly #calls = new Map<number, PendingCall>();
+  readonly #sending = new Map<number, PromisedSendFlow>();
+  readonly #receiving = new Map<number, PromisedReceiveFlow>();
+  #resolveClosed!: (reason: CloseReason) => void;
+  #closeReason: CloseReason | undefined;
+  #timer: Timer | undefined;
+  #timerAt: Micros | undefined;
+  #sweep: Timer | undefined;
+  #flushing = false;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#session = options.session;
+    this.#socket = options.socket;
+    this.peerHost = options.peerHost;
+    this.peerPort = options.peerPort;
+    this.peerRole = options.peerRole;
+    this.rights = options.rights;
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.touch();
+  }
+
+  get session(): Session {
+    return this.#session;
+  }
+
+  get handshakeHash(): Uint8Array {
+    return this.#session.handshakeHash;
+  }
+
+  get counts(): TransferCounts {
+    return this.#session.counts;
+  }
+
+  get isOpen(): boolean {
+    return this.#session.isOpen;
+  }
+
+  // ---------------------------------------------------------------- from the socket
+
+  handleDatagram(bytes: Uint8Array): void {
+    this.#session.handleDatagram(this.#options.clock.now(), bytes);
+    this.touch();
+  }
+
+  handleRefused(): void {
+    this.#session.handleRefused(this.#options.clock.now());
+    this.touch();
+  }
+
+  // ---------------------------------------------------------------- for the roles
+
+  call(
+    kind: number,
+    body: Uint8Array,
+    options: CallOptions & { readonly receiveCreditBytes?: number; readonly sends?: boolean } = {},
+  ): Call {
+    const { signal } = options;
+    if (signal?.aborted === true) return failedCall(signal.reason);
+    if (!this.isOpen) return failedCall(this.#closedError());
+    const id = this.#session.query(kind, body);
+    if (id === undefined)
+      return failedCall(resultError(ResultCode.BUSY, 'too many queries wait for a reply'));
+    const send = new PromisedSendFlow(id, this.#session, this.touch);
+    const receive = new PromisedReceiveFlow(id, this.#session, this.touch);
+    if (options.sends === true) {
+      if (!this.#session.openSend(id, 0)) return failedCall(resultError(ResultCode.BUSY, 'too many flows'));
+      this.#sending.set(id, send);
+    }
+    if (options.receiveCreditBytes !== undefined) {
+      if (this.#session.openReceive(id, true) === 0) {
+        return failedCall(resultError(ResultCode.BUSY, 'too many flows'));
+      }
+      this.#receiving.set(id, receive);
+    }
+    const reply = this.#awaitReply(id, options);
+    this.touch();
+    return { reply, send, receive };
+  }
+
+  query(kind: number, body: Uint8Array, options: CallOptions = {}): Promise<Reply> {
+    return this.call(kind, body, options).reply;
+  }
+
+  notify(kind: number, body: Uint8Array): void {
+    this.#session.notify(kind, body);
+    this.touch();
+  }
+
+  async close(code: number = CloseCode.NORMAL): Promise<void> {
+    this.#session.close(this.#options.clock.now(), code);
+    this.touch();
+    await this.closed;
+  }
+
+  /** Schedules a flush: everything that one tick brings leaves together. */
+  readonly touch = (): void => {
+    if (this.#flushing || this.#closeReason !== undefined) return;
+    this.#flushing = true;
+    this.#options.defer(() => {
+      this.#flushing = false;
+      this.#flush();
+    });
+  };
+
+  // ---------------------------------------------------------------- the loop
+
+  #flush(): void {
+    if (this.#closeReason !== undefined) return;
+    const now = this.#options.clock.now();
+    this.#session.handleTimeout(now);
+    this.#pollEvents();
+    this.#transmit(now);
+    if (this.#closeReason !== undefined) this.#end();
+    else this.#arm();
+  }
+
+  #pollEvents(): void {
+    for (let event = this.#session.pollEvent(); event !== undefined; event = this.#session.pollEvent()) {
+      this.#onEvent(event);
+    }
+  }
+
+  #transmit(now: Micros): void {
+    for (let sent = 0; sent < SENDS_PER_FLUSH_MAX; sent++) {
+      const buffer = this.#options.buffers.take();
+      if (buffer === undefined) {
+        // All buffers are with the kernel: the flush goes on when one comes back.
+        this.#options.buffers.whenFree(this.touch);
+        return;
+      }
+      const transmit = this.#session.pollTransmit(now, buffer);
+      if (transmit === undefined) {
+        this.#options.buffers.give(buffer);
+        return;
+      }
+      this.#send(buffer, transmit);
+    }
+    this.touch();
+  }
+
+  #send(buffer: Uint8Array, transmit: Transmit): void {
+    this.#socket.send(buffer, transmit.bytes, transmit.segmentBytes, undefined, () => {
+      this.#options.buffers.give(buffer);
+    });
+  }
+
+  #arm(): void {
+    const at = this.#session.nextTimeout();
+    if (at === undefined) {
+      this.#timer?.cancel();
+      this.#timer = undefined;
+      return;
+    }
+    // A timer that fires too early costs one look; moving it on every packet would cost more.
+    if (this.#timer !== undefined && this.#timerAt! <= at) return;
+    this.#timer?.cancel();
+    this.#timerAt = at;
+    this.#timer = this.#options.clock.setTimer(at, () => {
+      this.#timer = undefined;
+      this.touch();
+    });
+  }
+
+  #onEvent(event: SessionEvent): void {
+    switch (event.kind) {
+      case 'live':
+        this.#options.onLive(this);
+        break;
+      case 'query':
+        this.#onQuery(event.id, event.query, event.body);
+        break;
+      case 'reply': {
+        const call = this.#calls.get(event.id);
+        this.#calls.delete(event.id);
+        call?.settle({ code: event.code, body: event.body }, undefined);
+        break;
+      }
+      case 'notice':
+        this.onNotice?.(event.notice, event.body);
+        break;
+      case 'readable':
+        this.#receiving.get(event.flowId)?.onReadable();
+        break;
+      case 'writable':
+        this.#sending.get(event.flowId)?.onWritable();
+        break;
+      case 'delivered':
+        this.#sending.get(event.flowId)?.onDelivered();
+        this.#sending.delete(event.flowId);
+        break;
+      case 'flow-ended':
+        if (event.sending) this.#sending.get(event.flowId)?.onEnded(event.code);
+        else this.#receiving.get(event.flowId)?.onEnded(event.code);
+        (event.sending ? this.#sending : this.#receiving).delete(event.flowId);
+        break;
+      case 'closed':
+        this.#closeReason = { kind: event.reason, code: event.code, text: event.text };
+        break;
+    }
+  }
+
+  #onQuery(id: number, kind: number, body: Uint8Array): void {
+    const { onQuery } = this;
+    const reply = (code: number, answer: Uint8Array = EMPTY): void => {
+      this.#session.reply(id, code, answer);
+      this.touch();
+    };
+    if (onQuery === undefined) return reply(ResultCode.UNSUPPORTED);
+    onQuery({
+      kind,
+      body,
+      reply,
+      send: (creditBytes) => {
+        const flow = new PromisedSendFlow(id, this.#session, this.touch);
+        if (!this.#session.openSend(id, creditBytes))
+          flow.fail(resultError(ResultCode.BUSY, 'too many flows'));
+        else this.#sending.set(id, flow);
+        return flow;
+      },
+      receive: () => {
+        const flow = new PromisedReceiveFlow(id, this.#session, this.touch);
+        if (this.#session.openReceive(id, false) === 0) {
+          flow.fail(resultError(ResultCode.BUSY, 'too many flows'));
+        } else this.#receiving.set(id, flow);
+        this.touch();
+        return flow;
+      },
+    });
+  }
+
+  #awaitReply(id: number, options: CallOptions): Promise<Reply> {
+    const { signal } = options;
+    return new Promise<Reply>((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#calls.delete(id);
+        this.#dropFlows(id);
+        reject(signal!.reason);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#calls.set(id, {
+        deadline: micros(this.#options.clock.now() + (options.timeoutMicros ?? CALL_TIMEOUT_MICROS)),
+        settle: (reply, error) => {
+          signal?.removeEventListener('abort', onAbort);
+          if (reply === undefined) reject(error);
+          else resolve(reply);
+        },
+      });
+      this.#startSweep();
+    });
+  }
+
+  #startSweep(): void {
+    if (this.#sweep !== undefined) return;
+    const { clock } = this.#options;
+    this.#sweep = clock.setTimer(micros(clock.now() + CALL_SWEEP_MICROS), () => {
+      this.#sweep = undefined;
+      const now = clock.now();
+      for (const [id, call] of this.#calls) {
+        if (call.deadline > now) continue;
+        this.#calls.delete(id);
+        this.#dropFlows(id);
+        call.settle(
+          undefined,
+          new GramlineError('GRAMLINE_TIMEOUT', `no reply from ${this.peerHost} in time: try again`, {
+            retryable: true,
+          }),
+        );
+      }
+      if (this.#calls.size > 0) this.#startSweep();
+    });
+  }
+
+  /** A caller gave up: its flows end with it. */
+  #dropFlows(id: number): void {
+    this.#sending.get(id)?.reset(ResultCode.ABORTED);
+    this.#receiving.get(id)?.stop(ResultCode.ABORTED);
+    this.#sending.delete(id);
+    this.#receiving.delete(id);
+  }
+
+  #closedError(): GramlineError {
+    const why = this.#closeReason?.text;
+    return new GramlineError(
+      'GRAMLINE_CLOSED',
+      `the session with ${this.peerHost} has ended${why ? ` (${why})` : ''}: connect again`,
+      { retryable: true },
+    );
+  }
+
+  #end(): void {
+    const reason = this.#closeReason;
+    assert(reason !== undefined, 'ended without a reason');
+    this.#timer?.cancel();
+    this.#sweep?.cancel();
+    const error = this.#closedError();
+    for (const call of this.#calls.values()) call.settle(undefined, error);
+    for (const flow of this.#sending.values()) flow.fail(error);
+    for (const flow of this.#receiving.values()) flow.fail(error);
+    this.#calls.clear();
+    this.#sending.clear();
+    this.#receiving.clear();
+    this.#options.onClosed(this);
+    void this.#socket.close().then(() => this.#resolveClosed(reason));
+  }
+}
+
+/** Credit that an asker grants with its query: the session's own window for one flow. */
+export const CALL_CREDIT_BYTES = FLOW_WINDOW_BYTES;
+
+function failedCall(error: unknown): Call {
+  const reply = Promise.reject(error);
+  // Callers that only use the flow see the error there; this rejection is never lost on them.
+  reply.catch(() => undefined);
+  const fail = (): Promise<never> => Promise.reject(error);
+  return {
+    reply,
+    send: { write: fail, delivered: fail, reset: () => undefined },
+    receive: { next: fail, stop: () => undefined },
+  };
+}

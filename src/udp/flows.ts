@@ -1,0 +1,136 @@
+/** The flows of a connection as promises: waiting for room, for records, for the end. */
+
+import { GramlineError } from '../base/errors.ts';
+import type { FlowRecord, ReceiveFlow, SendFlow } from '../nodes/ports.ts';
+import { resultError } from '../nodes/results.ts';
+import type { Session } from '../session/index.ts';
+
+/** Promises that are settled together when something changes. */
+class Waiters {
+  #waiting: (() => void)[] = [];
+
+  wait(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}
+
+/** Does what `Connection` needs after a change: schedules a flush. */
+type Touch = () => void;
+
+export class PromisedSendFlow implements SendFlow {
+  readonly #id: number;
+  readonly #session: Session;
+  readonly #touch: Touch;
+  readonly #changed = new Waiters();
+  #writable = true;
+  #delivered = false;
+  #error: GramlineError | undefined;
+
+  constructor(id: number, session: Session, touch: Touch) {
+    this.#id = id;
+    this.#session = session;
+    this.#touch = touch;
+  }
+
+  async write(record: Omit<FlowRecord, 'offset'>): Promise<void> {
+    if (this.#error !== undefined) throw this.#error;
+    if (!this.#session.hasSend(this.#id)) throw this.#ended('the flow has ended');
+    this.#writable = this.#session.writeRecord(this.#id, record);
+    this.#touch();
+    while (!this.#writable) {
+      await this.#changed.wait();
+      if (this.#error !== undefined) throw this.#error;
+    }
+  }
+
+  async delivered(): Promise<void> {
+    while (!this.#delivered) {
+      if (this.#error !== undefined) throw this.#error;
+      await this.#changed.wait();
+    }
+  }
+
+  reset(code: number): void {
+    this.fail(this.#ended('the flow was reset'));
+    this.#session.reset(this.#id, code);
+    this.#touch();
+  }
+
+  onWritable(): void {
+    this.#writable = true;
+    this.#changed.wake();
+  }
+
+  onDelivered(): void {
+    this.#delivered = true;
+    this.#writable = true;
+    this.#changed.wake();
+  }
+
+  onEnded(code: number): void {
+    this.fail(resultError(code, 'sending stopped'));
+  }
+
+  fail(error: GramlineError): void {
+    if (!this.#delivered) this.#error ??= error;
+    this.#changed.wake();
+  }
+
+  #ended(text: string): GramlineError {
+    return new GramlineError('GRAMLINE_ABORTED', `${text}: try again`, { retryable: true });
+  }
+}
+
+export class PromisedReceiveFlow implements ReceiveFlow {
+  readonly #id: number;
+  readonly #session: Session;
+  readonly #touch: Touch;
+  readonly #changed = new Waiters();
+  #error: GramlineError | undefined;
+  #stopped = false;
+
+  constructor(id: number, session: Session, touch: Touch) {
+    this.#id = id;
+    this.#session = session;
+    this.#touch = touch;
+  }
+
+  async next(): Promise<FlowRecord | undefined> {
+    for (;;) {
+      const record = this.#session.readRecord(this.#id);
+      if (record !== undefined) {
+        this.#touch();
+        return record;
+      }
+      if (this.#error !== undefined) throw this.#error;
+      if (this.#stopped || this.#session.isReceiveDone(this.#id)) return undefined;
+      await this.#changed.wait();
+    }
+  }
+
+  stop(code: number): void {
+    this.#stopped = true;
+    this.#session.stop(this.#id, code);
+    this.#touch();
+    this.#changed.wake();
+  }
+
+  onReadable(): void {
+    this.#changed.wake();
+  }
+
+  onEnded(code: number): void {
+    this.fail(resultError(code, 'receiving stopped'));
+  }
+
+  fail(error: GramlineError): void {
+    this.#error ??= error;
+    this.#changed.wake();
+  }
+}

@@ -1,0 +1,352 @@
+/**
+ * Sessions over UDP: opens front ports, accepts and makes connections. One code for the machine
+ * and for the simulator, which differ in `DatagramHost`, `Clock`, `Entropy` and `defer`.
+ */
+
+import { formatAddress, parseAddress } from '../base/address.ts';
+import { GramlineError } from '../base/errors.ts';
+import { MIB, type Micros, micros } from '../base/units.ts';
+import type { Suite } from '../crypto/index.ts';
+import type {
+  Clock,
+  Connection,
+  ConnectOptions,
+  Entropy,
+  Listener,
+  ListenOptions,
+  Log,
+  Rights,
+  Timer,
+  Transport,
+} from '../nodes/ports.ts';
+import { CreditPool } from '../reliability/index.ts';
+import {
+  type Acceptance,
+  FRONT_SESSIONS_MAX,
+  Front,
+  type FrontSecret,
+  IDLE_MICROS,
+  Initiator,
+  type InitiatorOutcome,
+  type SessionParameters,
+} from '../session/index.ts';
+import { DATAGRAM_BYTES_MIN, ResultCode, Role } from '../wire/index.ts';
+import { BufferPool } from './buffers.ts';
+import { SessionConnection } from './connection.ts';
+import type { DatagramHost, DatagramSocket } from './host.ts';
+
+/** Largest UDP payload that this end takes in: what fits a loopback datagram. */
+const DATAGRAM_BYTES_MAX = 62_000;
+/** Window where the socket's buffer is not known. */
+const WINDOW_BYTES_DEFAULT: number = MIB;
+/** Receive memory of one endpoint, for all its flows. */
+const RECEIVE_BYTES_MAX: number = 64 * MIB;
+/** Send buffers of one endpoint. */
+const SEND_BUFFERS_MAX = 64;
+
+export interface TransportOptions {
+  readonly host: DatagramHost;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly suite: Suite;
+  /** All that the front port accepts; the first one is used to connect. */
+  readonly secrets: readonly FrontSecret[];
+  readonly defer: (run: () => void) => void;
+  /** Names to IP addresses. */
+  readonly resolve: (host: string) => Promise<string>;
+  readonly log: Log;
+  readonly idleMicros?: Micros;
+  /** Largest UDP payload to send or take in; less where a test wants it. */
+  readonly datagramBytesMax?: number;
+}
+
+export class UdpTransport implements Transport {
+  readonly #options: TransportOptions;
+  readonly #pool = new CreditPool(RECEIVE_BYTES_MAX);
+  readonly #buffers = new BufferPool(SEND_BUFFERS_MAX);
+  readonly #connections = new Set<SessionConnection>();
+
+  constructor(options: TransportOptions) {
+    this.#options = options;
+  }
+
+  get offload(): boolean {
+    return this.#options.host.offload;
+  }
+
+  /** Sessions that are open now, of both directions. */
+  get connections(): ReadonlySet<SessionConnection> {
+    return this.#connections;
+  }
+
+  get creditTakenBytes(): number {
+    return this.#pool.takenBytes;
+  }
+
+  async connect(options: ConnectOptions): Promise<Connection> {
+    options.signal?.throwIfAborted();
+    const { host, port } = parseAddress(options.address);
+    const peerHost = await this.#options.resolve(host);
+    let connection: SessionConnection | undefined;
+    let attempt: ConnectAttempt | undefined;
+    const socket = await this.#options.host.open({
+      host: anyAddress(peerHost),
+      port: 0,
+      onDatagram: (bytes, fromHost, fromPort) => {
+        if (connection !== undefined) connection.handleDatagram(bytes);
+        else if (fromHost === peerHost && fromPort === port) attempt?.handleDatagram(bytes);
+      },
+      onRefused: () => connection?.handleRefused(),
+    });
+    try {
+      attempt = new ConnectAttempt(this.#options, socket, this.#initiator(options, socket), peerHost, port);
+      const outcome = await attempt.run(options);
+      if (outcome.kind !== 'established') throw refusalError(outcome, options.address);
+      await socket.connect(peerHost, outcome.port);
+      connection = this.#adopt(outcome.session, socket, peerHost, outcome.port, Role.COORDINATOR, ALL_RIGHTS);
+      return connection;
+    } catch (error) {
+      await socket.close();
+      throw error;
+    }
+  }
+
+  async listen(options: ListenOptions): Promise<Listener> {
+    const { host, port } = parseAddress(options.address);
+    const bound = await this.#options.resolve(host);
+    const front = new Front({
+      suite: this.#options.suite,
+      secrets: this.#options.secrets,
+      entropy: this.#options.entropy.bytes,
+      clusterId: options.clusterId,
+    });
+    const accepted = new Set<SessionConnection>();
+    let closed = false;
+    const socket = await this.#options.host.open({
+      host: bound,
+      port,
+      onDatagram: (bytes, fromHost, fromPort) => {
+        const outcome = front.handleDatagram(this.#options.clock.now(), fromHost, fromPort, bytes);
+        if (outcome === undefined || closed) return;
+        const to = { host: fromHost, port: fromPort };
+        if (outcome.kind === 'reply') sendOne(socket, outcome.bytes, to);
+        else void this.#accept(outcome.acceptance, socket, to, accepted, options);
+      },
+      onRefused: () => undefined,
+    });
+    return {
+      address: formatAddress(host, socket.port),
+      get clusterId() {
+        return front.clusterId;
+      },
+      set clusterId(id) {
+        front.clusterId = id;
+      },
+      close: async () => {
+        closed = true;
+        await Promise.all([...accepted].map((connection) => connection.close()));
+        await socket.close();
+      },
+    };
+  }
+
+  async #accept(
+    acceptance: Acceptance,
+    front: DatagramSocket,
+    to: { readonly host: string; readonly port: number },
+    accepted: Set<SessionConnection>,
+    options: ListenOptions,
+  ): Promise<void> {
+    if (accepted.size >= FRONT_SESSIONS_MAX) return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
+    let connection: SessionConnection | undefined;
+    try {
+      // [SES-1] A random port of its own for every session.
+      const socket = await this.#options.host.open({
+        host: front.host,
+        port: 0,
+        onDatagram: (bytes) => connection?.handleDatagram(bytes),
+        onRefused: () => connection?.handleRefused(),
+      });
+      await socket.connect(to.host, to.port);
+      const { bytes, session } = acceptance.welcome({
+        now: this.#options.clock.now(),
+        port: socket.port,
+        local: this.#parameters(socket),
+        pool: this.#pool,
+      });
+      connection = this.#adopt(session, socket, to.host, to.port, acceptance.role, acceptance.rights, {
+        onLive: options.onConnection,
+        onClosed: (ended) => accepted.delete(ended),
+      });
+      accepted.add(connection);
+      sendOne(front, bytes, to);
+    } catch (error) {
+      this.#options.log.warn('a session could not be opened', { reason: String(error) });
+      sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
+    }
+  }
+
+  #initiator(options: ConnectOptions, socket: DatagramSocket): Initiator {
+    return new Initiator({
+      suite: this.#options.suite,
+      keys: this.#options.secrets[0]!.keys,
+      entropy: this.#options.entropy.bytes,
+      now: this.#options.clock.now(),
+      role: options.role as Role,
+      local: this.#parameters(socket),
+      pool: this.#pool,
+      clusterId: options.clusterId,
+    });
+  }
+
+  #parameters(socket: DatagramSocket): SessionParameters {
+    return {
+      datagramBytesMax: Math.max(DATAGRAM_BYTES_MIN, this.#options.datagramBytesMax ?? DATAGRAM_BYTES_MAX),
+      windowBytes: socket.receiveBufferBytes ?? WINDOW_BYTES_DEFAULT,
+      idleMicros: this.#options.idleMicros ?? IDLE_MICROS,
+    };
+  }
+
+  #adopt(
+    session: SessionConnection['session'],
+    socket: DatagramSocket,
+    peerHost: string,
+    peerPort: number,
+    peerRole: number,
+    rights: Rights,
+    hooks?: { onLive: (connection: Connection) => void; onClosed: (connection: SessionConnection) => void },
+  ): SessionConnection {
+    const connection = new SessionConnection({
+      session,
+      socket,
+      clock: this.#options.clock,
+      defer: this.#options.defer,
+      buffers: this.#buffers,
+      peerHost,
+      peerPort,
+      peerRole,
+      rights,
+      onLive: (live) => hooks?.onLive(live),
+      onClosed: (ended) => {
+        this.#connections.delete(ended);
+        hooks?.onClosed(ended);
+      },
+    });
+    this.#connections.add(connection);
+    return connection;
+  }
+}
+
+/** An initiator is not told what it may do; it finds out by asking. */
+const ALL_RIGHTS: Rights = { read: true, write: true, node: true, admin: true };
+
+/** Drives one handshake to its outcome. */
+class ConnectAttempt {
+  readonly #transport: TransportOptions;
+  readonly #socket: DatagramSocket;
+  readonly #initiator: Initiator;
+  readonly #to: { readonly host: string; readonly port: number };
+  #timer: Timer | undefined;
+  #settle: ((outcome: InitiatorOutcome) => void) | undefined;
+
+  constructor(
+    transport: TransportOptions,
+    socket: DatagramSocket,
+    initiator: Initiator,
+    host: string,
+    port: number,
+  ) {
+    this.#transport = transport;
+    this.#socket = socket;
+    this.#initiator = initiator;
+    this.#to = { host, port };
+  }
+
+  run(options: ConnectOptions): Promise<InitiatorOutcome> {
+    const { signal, timeoutMicros } = options;
+    const { clock } = this.#transport;
+    return new Promise((resolve, reject) => {
+      const deadline =
+        timeoutMicros === undefined
+          ? undefined
+          : clock.setTimer(micros(clock.now() + timeoutMicros), () => this.#settle?.({ kind: 'unanswered' }));
+      const onAbort = (): void => {
+        this.#settle = undefined;
+        finish();
+        reject(signal!.reason);
+      };
+      const finish = (): void => {
+        deadline?.cancel();
+        this.#timer?.cancel();
+        signal?.removeEventListener('abort', onAbort);
+      };
+      this.#settle = (outcome) => {
+        this.#settle = undefined;
+        finish();
+        resolve(outcome);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#step();
+    });
+  }
+
+  handleDatagram(bytes: Uint8Array): void {
+    this.#initiator.handleDatagram(this.#transport.clock.now(), bytes);
+    this.#step();
+  }
+
+  #step(): void {
+    const now = this.#transport.clock.now();
+    this.#initiator.handleTimeout(now);
+    const buffer = new Uint8Array(DATAGRAM_BYTES_MIN);
+    const transmit = this.#initiator.pollTransmit(now, buffer);
+    if (transmit !== undefined) sendOne(this.#socket, buffer.subarray(0, transmit.bytes), this.#to);
+    const { outcome } = this.#initiator;
+    if (outcome !== undefined) return this.#settle?.(outcome);
+    this.#timer?.cancel();
+    const at = this.#initiator.nextTimeout();
+    if (at !== undefined) this.#timer = this.#transport.clock.setTimer(at, () => this.#step());
+  }
+}
+
+function sendOne(socket: DatagramSocket, bytes: Uint8Array, to: { host: string; port: number }): void {
+  socket.send(bytes, bytes.length, bytes.length, to, undefined);
+}
+
+/** The address to bind so that `peerHost` can be reached: loopback stays on loopback. */
+function anyAddress(peerHost: string): string {
+  if (peerHost.startsWith('127.')) return '127.0.0.1';
+  if (peerHost === '::1') return '::1';
+  return peerHost.includes(':') ? '::' : '0.0.0.0';
+}
+
+function refusalError(
+  outcome: Exclude<InitiatorOutcome, { kind: 'established' }>,
+  address: string,
+): GramlineError {
+  switch (outcome.kind) {
+    case 'unanswered':
+      return new GramlineError(
+        'GRAMLINE_NO_COORDINATOR',
+        `nothing answered at ${address}: it does not run, or the secret differs`,
+        { retryable: true },
+      );
+    case 'other-cluster':
+      return new GramlineError('GRAMLINE_DENIED', `${address} belongs to another cluster: check the address`);
+    case 'refused':
+      if (outcome.code === ResultCode.BUSY) {
+        return new GramlineError(
+          'GRAMLINE_BUSY',
+          `${address} is busy: try again in ${outcome.retryMillis} ms`,
+          {
+            retryable: true,
+            retryAfterMillis: outcome.retryMillis,
+          },
+        );
+      }
+      return new GramlineError(
+        'GRAMLINE_DENIED',
+        `${address} refused: it speaks another version of the protocol`,
+      );
+  }
+}

@@ -1,0 +1,9 @@
+/** The codec: what these bytes say. Layouts are fixed by `spec/`. */
+
+export * from './constants.ts';
+export * from './frames.ts';
+export * from './messages.ts';
+export * from './packets.ts';
+export * from './reader.ts';
+export * from './record.ts';
+export * from './writer.ts';

@@ -1,0 +1,603 @@
+/**
+ * Messages: the bodies of queries, replies and notices, and the parameters inside the handshake.
+ *
+ * One codec a message: `size`, `encode` and `decode` are exact inverses. What stands in a body is
+ * `spec/06-messages.md`; who answers it, and how, is `nodes/`.
+ */
+
+import { assert } from '../base/assert.ts';
+import {
+  ADMISSION_NONCE_BYTES,
+  ADMISSION_PROOF_BYTES,
+  BODY_BYTES_MAX,
+  CLUSTER_ID_BYTES,
+  HASH_BYTES,
+  NODE_ID_BYTES,
+  RECEIPT_BYTES,
+  TOKEN_BYTES,
+} from './constants.ts';
+import type { SessionTag } from './packets.ts';
+import { type DecodeFailure, Reader } from './reader.ts';
+import { text8Size, Writer } from './writer.ts';
+
+/** How one message becomes bytes and back. */
+export interface Codec<Message> {
+  size(message: Message): number;
+  encode(message: Message, writer: Writer): void;
+  decode(reader: Reader): Message;
+}
+
+/** The bytes of `message`, newly allocated. */
+export function encodeMessage<Message>(codec: Codec<Message>, message: Message): Uint8Array {
+  const body = new Uint8Array(codec.size(message));
+  const writer = new Writer(body);
+  codec.encode(message, writer);
+  assert(writer.at === body.length, 'message size and encoding disagree');
+  return body;
+}
+
+/** The message that is exactly `bytes`, or why they are refused. */
+export function decodeMessage<Message>(codec: Codec<Message>, bytes: Uint8Array): Message | DecodeFailure {
+  const reader = new Reader(bytes);
+  const message = codec.decode(reader);
+  reader.end();
+  return reader.failure ?? message;
+}
+
+/** Most replicas of one object, and most locations in one reply [DEFS-6]. */
+export const REPLICAS_MAX = 8;
+/** Most bytes of an address `host:port` or of a node's name, as UTF-8 [MSG-4]. */
+export const ADDRESS_BYTES_MAX = 80;
+/** Most entries of one SETTLE query [MSG-9]. */
+export const SETTLE_ENTRIES_MAX = 20;
+/** Bytes of one entry of an inventory flow [MSG-8]. */
+export const INVENTORY_ENTRY_BYTES = HASH_BYTES + 6;
+
+/** What an endpoint is, as it says in the handshake [HS-15]. */
+export const Role = { CLIENT: 1, NODE: 2, COORDINATOR: 3 } as const;
+export type Role = (typeof Role)[keyof typeof Role];
+
+/** Inside Noise message 1 [HS-15]. */
+export interface InitiatorParameters {
+  readonly role: Role;
+  /** Largest UDP payload that the initiator takes in. */
+  readonly datagramBytesMax: number;
+  /** Bytes in flight that its socket buffer holds: the peer's congestion window stays below [FLOW-7]. */
+  readonly windowBytes: number;
+  readonly idleMillis: number;
+}
+
+/** Inside Noise message 2 [HS-16]. */
+export interface ResponderParameters {
+  /** The UDP port of this session at the responder. */
+  readonly port: number;
+  /** The responder's tag: what the initiator writes into its packets. */
+  readonly tag: SessionTag;
+  readonly datagramBytesMax: number;
+  readonly windowBytes: number;
+  readonly idleMillis: number;
+}
+
+export interface Location {
+  readonly nodeId: Uint8Array;
+  /** `host:port` of the node's front port. */
+  readonly address: string;
+}
+
+export interface StatusQuery {
+  /** Index of the first node to list. */
+  readonly cursor: number;
+}
+export interface NodeStatus {
+  readonly nodeId: Uint8Array;
+  readonly name: string;
+  readonly address: string;
+  readonly state: NodeState;
+  readonly quotaBytes: number;
+  readonly freeBytes: number;
+  readonly objects: number;
+  readonly offload: boolean;
+}
+/** A node as the coordinator sees it [MSG-5]. */
+export const NodeState = { UP: 0, DOWN: 1, FULL: 2 } as const;
+export type NodeState = (typeof NodeState)[keyof typeof NodeState];
+export interface StatusReply {
+  readonly revision: number;
+  readonly objects: number;
+  readonly bytes: number;
+  /** Nodes in all; the page holds those from `cursor` on. */
+  readonly nodesTotal: number;
+  readonly offload: boolean;
+  readonly nodes: readonly NodeStatus[];
+}
+
+export interface WhereToQuery {
+  /** Chosen at random by the asker: the same request again gets the same reservation. */
+  readonly token: Uint8Array;
+  readonly bytes: number;
+  readonly replicas: number;
+  /** With a hash the coordinator answers CONFLICT when it exists [DEFS-3]. */
+  readonly hash: Uint8Array | undefined;
+}
+export interface WhereToReply {
+  readonly leaseMillis: number;
+  readonly locations: readonly Location[];
+}
+/** Body of the reply code NO_SPACE [DEFS-5]. */
+export interface NoSpaceReply {
+  /** Largest free space of one node. */
+  readonly freeBytes: number;
+  readonly nodesUp: number;
+}
+
+export interface HashQuery {
+  readonly hash: Uint8Array;
+}
+export interface WhereIsReply {
+  readonly bytes: number;
+  readonly revision: number;
+  readonly locations: readonly Location[];
+}
+
+export interface Receipt {
+  readonly nodeId: Uint8Array;
+  /** The node's proof that it stored these bytes under this token [DEFS-8]. */
+  readonly receipt: Uint8Array;
+}
+export interface CommitQuery {
+  readonly token: Uint8Array;
+  readonly hash: Uint8Array;
+  readonly bytes: number;
+  readonly receipts: readonly Receipt[];
+}
+export interface RevisionReply {
+  readonly revision: number;
+}
+export interface TokenQuery {
+  readonly token: Uint8Array;
+}
+
+export interface JoinQuery {
+  readonly nodeId: Uint8Array;
+  /** Grows with every start of the node. */
+  readonly incarnation: number;
+  readonly name: string;
+  /** Where the node's front port is; the host may be empty: then as the coordinator sees it. */
+  readonly address: string;
+  readonly quotaBytes: number;
+  readonly freeBytes: number;
+  readonly offload: boolean;
+}
+export interface JoinReply {
+  /** The admission challenge [ADM-1]. */
+  readonly nonce: Uint8Array;
+}
+export interface AdmitQuery {
+  readonly proof: Uint8Array;
+}
+export interface AdmitReply {
+  readonly clusterId: Uint8Array;
+  /** The address under which the cluster knows the node. */
+  readonly address: string;
+}
+export interface InventoryQuery {
+  readonly entries: number;
+}
+export interface SettleEntry {
+  readonly token: Uint8Array;
+  readonly hash: Uint8Array;
+}
+export interface SettleQuery {
+  readonly entries: readonly SettleEntry[];
+}
+/** What a node does with an object that was stored but perhaps never committed [DEFS-10]. */
+export const Settlement = { WAIT: 0, KEEP: 1, DROP: 2 } as const;
+export type Settlement = (typeof Settlement)[keyof typeof Settlement];
+export interface SettleReply {
+  readonly settlements: readonly Settlement[];
+}
+
+export interface StoreQuery {
+  readonly token: Uint8Array;
+  readonly bytes: number;
+}
+export interface StoreReply {
+  /** What the node computed over what it wrote. */
+  readonly hash: Uint8Array;
+  readonly receipt: Uint8Array;
+}
+export interface ReadQuery {
+  readonly hash: Uint8Array;
+  readonly offset: number;
+  /** 0 = to the end. */
+  readonly length: number;
+  /** Initial credit of the flow that answers. */
+  readonly creditBytes: number;
+  /** Largest record plaintext that the asker wants [REC-18]. */
+  readonly recordBytes: number;
+}
+export interface ReadReply {
+  /** Bytes of the whole object. */
+  readonly bytes: number;
+}
+
+export interface LoadNotice {
+  readonly freeBytes: number;
+  readonly objects: number;
+  /** The node takes no new objects: its disk is full or failing. */
+  readonly full: boolean;
+}
+
+/** Body of the reply code BUSY [DEFS-4]. */
+export interface BusyReply {
+  readonly retryMillis: number;
+}
+
+export const initiatorParameters: Codec<InitiatorParameters> = {
+  size: () => 11,
+  encode(message, writer) {
+    writer.u8(message.role);
+    writer.u16(message.datagramBytesMax);
+    writer.u32(message.windowBytes);
+    writer.u32(message.idleMillis);
+  },
+  decode: (reader) => ({
+    role: oneOf(reader, Role),
+    datagramBytesMax: reader.u16(),
+    windowBytes: reader.u32(),
+    idleMillis: reader.u32(),
+  }),
+};
+
+export const responderParameters: Codec<ResponderParameters> = {
+  size: () => 20,
+  encode(message, writer) {
+    writer.u16(message.port);
+    writer.u32(message.tag.high);
+    writer.u32(message.tag.low);
+    writer.u16(message.datagramBytesMax);
+    writer.u32(message.windowBytes);
+    writer.u32(message.idleMillis);
+  },
+  decode: (reader) => ({
+    port: reader.u16(),
+    tag: { high: reader.u32(), low: reader.u32() },
+    datagramBytesMax: reader.u16(),
+    windowBytes: reader.u32(),
+    idleMillis: reader.u32(),
+  }),
+};
+
+export const emptyMessage: Codec<Record<never, never>> = {
+  size: () => 0,
+  encode() {},
+  decode: () => ({}),
+};
+
+export const statusQuery: Codec<StatusQuery> = {
+  size: () => 4,
+  encode: (message, writer) => writer.u32(message.cursor),
+  decode: (reader) => ({ cursor: reader.u32() }),
+};
+
+/** Bytes that one node takes in a STATUS reply. */
+export function nodeStatusSize(node: NodeStatus): number {
+  return NODE_ID_BYTES + text8Size(node.name) + text8Size(node.address) + 1 + 6 + 6 + 6 + 1;
+}
+/** Bytes of a STATUS reply beside its nodes. */
+export const STATUS_FIXED_BYTES = 6 + 6 + 6 + 4 + 1 + 1;
+
+export const statusReply: Codec<StatusReply> = {
+  size: (message) => message.nodes.reduce((sum, node) => sum + nodeStatusSize(node), STATUS_FIXED_BYTES),
+  encode(message, writer) {
+    writer.u48(message.revision);
+    writer.u48(message.objects);
+    writer.u48(message.bytes);
+    writer.u32(message.nodesTotal);
+    writer.u8(message.offload ? 1 : 0);
+    encodeList(message.nodes, writer, (node) => {
+      writer.fixed(node.nodeId, NODE_ID_BYTES);
+      writer.text8(node.name);
+      writer.text8(node.address);
+      writer.u8(node.state);
+      writer.u48(node.quotaBytes);
+      writer.u48(node.freeBytes);
+      writer.u48(node.objects);
+      writer.u8(node.offload ? 1 : 0);
+    });
+  },
+  decode: (reader) => ({
+    revision: reader.u48(),
+    objects: reader.u48(),
+    bytes: reader.u48(),
+    nodesTotal: reader.u32(),
+    offload: flag(reader),
+    nodes: decodeList(reader, BODY_BYTES_MAX / 32, () => ({
+      nodeId: reader.bytes(NODE_ID_BYTES),
+      name: address(reader),
+      address: address(reader),
+      state: oneOf(reader, NodeState),
+      quotaBytes: reader.u48(),
+      freeBytes: reader.u48(),
+      objects: reader.u48(),
+      offload: flag(reader),
+    })),
+  }),
+};
+
+export const whereToQuery: Codec<WhereToQuery> = {
+  size: (message) => TOKEN_BYTES + 6 + 1 + 1 + (message.hash === undefined ? 0 : HASH_BYTES),
+  encode(message, writer) {
+    writer.fixed(message.token, TOKEN_BYTES);
+    writer.u48(message.bytes);
+    writer.u8(message.replicas);
+    writer.u8(message.hash === undefined ? 0 : 1);
+    if (message.hash !== undefined) writer.fixed(message.hash, HASH_BYTES);
+  },
+  decode(reader) {
+    const token = reader.bytes(TOKEN_BYTES);
+    const bytes = reader.u48();
+    const replicas = reader.u8();
+    // [DEFS-6] One to eight replicas.
+    if (replicas < 1 || replicas > REPLICAS_MAX) reader.refuse('range');
+    const hasHash = flag(reader);
+    return { token, bytes, replicas, hash: hasHash ? reader.bytes(HASH_BYTES) : undefined };
+  },
+};
+
+export const whereToReply: Codec<WhereToReply> = {
+  size: (message) => 4 + locationsSize(message.locations),
+  encode(message, writer) {
+    writer.u32(message.leaseMillis);
+    encodeLocations(message.locations, writer);
+  },
+  decode: (reader) => ({ leaseMillis: reader.u32(), locations: decodeLocations(reader) }),
+};
+
+export const noSpaceReply: Codec<NoSpaceReply> = {
+  size: () => 8,
+  encode(message, writer) {
+    writer.u48(message.freeBytes);
+    writer.u16(message.nodesUp);
+  },
+  decode: (reader) => ({ freeBytes: reader.u48(), nodesUp: reader.u16() }),
+};
+
+/** WHERE_IS, REMOVE, CORRUPT and DELETE ask with a hash. */
+export const hashQuery: Codec<HashQuery> = {
+  size: () => HASH_BYTES,
+  encode: (message, writer) => writer.fixed(message.hash, HASH_BYTES),
+  decode: (reader) => ({ hash: reader.bytes(HASH_BYTES) }),
+};
+
+export const whereIsReply: Codec<WhereIsReply> = {
+  size: (message) => 12 + locationsSize(message.locations),
+  encode(message, writer) {
+    writer.u48(message.bytes);
+    writer.u48(message.revision);
+    encodeLocations(message.locations, writer);
+  },
+  decode: (reader) => ({ bytes: reader.u48(), revision: reader.u48(), locations: decodeLocations(reader) }),
+};
+
+export const commitQuery: Codec<CommitQuery> = {
+  size: (message) =>
+    TOKEN_BYTES + HASH_BYTES + 6 + 1 + message.receipts.length * (NODE_ID_BYTES + RECEIPT_BYTES),
+  encode(message, writer) {
+    writer.fixed(message.token, TOKEN_BYTES);
+    writer.fixed(message.hash, HASH_BYTES);
+    writer.u48(message.bytes);
+    encodeList(message.receipts, writer, (receipt) => {
+      writer.fixed(receipt.nodeId, NODE_ID_BYTES);
+      writer.fixed(receipt.receipt, RECEIPT_BYTES);
+    });
+  },
+  decode: (reader) => ({
+    token: reader.bytes(TOKEN_BYTES),
+    hash: reader.bytes(HASH_BYTES),
+    bytes: reader.u48(),
+    receipts: decodeList(reader, REPLICAS_MAX, () => ({
+      nodeId: reader.bytes(NODE_ID_BYTES),
+      receipt: reader.bytes(RECEIPT_BYTES),
+    })),
+  }),
+};
+
+export const revisionReply: Codec<RevisionReply> = {
+  size: () => 6,
+  encode: (message, writer) => writer.u48(message.revision),
+  decode: (reader) => ({ revision: reader.u48() }),
+};
+
+/** RELEASE and RENEW ask with a reservation's token. */
+export const tokenQuery: Codec<TokenQuery> = {
+  size: () => TOKEN_BYTES,
+  encode: (message, writer) => writer.fixed(message.token, TOKEN_BYTES),
+  decode: (reader) => ({ token: reader.bytes(TOKEN_BYTES) }),
+};
+
+export const joinQuery: Codec<JoinQuery> = {
+  size: (message) => NODE_ID_BYTES + 6 + text8Size(message.name) + text8Size(message.address) + 6 + 6 + 1,
+  encode(message, writer) {
+    writer.fixed(message.nodeId, NODE_ID_BYTES);
+    writer.u48(message.incarnation);
+    writer.text8(message.name);
+    writer.text8(message.address);
+    writer.u48(message.quotaBytes);
+    writer.u48(message.freeBytes);
+    writer.u8(message.offload ? 1 : 0);
+  },
+  decode: (reader) => ({
+    nodeId: reader.bytes(NODE_ID_BYTES),
+    incarnation: reader.u48(),
+    name: address(reader),
+    address: address(reader),
+    quotaBytes: reader.u48(),
+    freeBytes: reader.u48(),
+    offload: flag(reader),
+  }),
+};
+
+export const joinReply: Codec<JoinReply> = {
+  size: () => ADMISSION_NONCE_BYTES,
+  encode: (message, writer) => writer.fixed(message.nonce, ADMISSION_NONCE_BYTES),
+  decode: (reader) => ({ nonce: reader.bytes(ADMISSION_NONCE_BYTES) }),
+};
+
+export const admitQuery: Codec<AdmitQuery> = {
+  size: () => ADMISSION_PROOF_BYTES,
+  encode: (message, writer) => writer.fixed(message.proof, ADMISSION_PROOF_BYTES),
+  decode: (reader) => ({ proof: reader.bytes(ADMISSION_PROOF_BYTES) }),
+};
+
+export const admitReply: Codec<AdmitReply> = {
+  size: (message) => CLUSTER_ID_BYTES + text8Size(message.address),
+  encode(message, writer) {
+    writer.fixed(message.clusterId, CLUSTER_ID_BYTES);
+    writer.text8(message.address);
+  },
+  decode: (reader) => ({ clusterId: reader.bytes(CLUSTER_ID_BYTES), address: address(reader) }),
+};
+
+export const inventoryQuery: Codec<InventoryQuery> = {
+  size: () => 6,
+  encode: (message, writer) => writer.u48(message.entries),
+  decode: (reader) => ({ entries: reader.u48() }),
+};
+
+export const settleQuery: Codec<SettleQuery> = {
+  size: (message) => 1 + message.entries.length * (TOKEN_BYTES + HASH_BYTES),
+  encode(message, writer) {
+    encodeList(message.entries, writer, (entry) => {
+      writer.fixed(entry.token, TOKEN_BYTES);
+      writer.fixed(entry.hash, HASH_BYTES);
+    });
+  },
+  decode: (reader) => ({
+    entries: decodeList(reader, SETTLE_ENTRIES_MAX, () => ({
+      token: reader.bytes(TOKEN_BYTES),
+      hash: reader.bytes(HASH_BYTES),
+    })),
+  }),
+};
+
+export const settleReply: Codec<SettleReply> = {
+  size: (message) => 1 + message.settlements.length,
+  encode(message, writer) {
+    encodeList(message.settlements, writer, (settlement) => writer.u8(settlement));
+  },
+  decode: (reader) => ({
+    settlements: decodeList(reader, SETTLE_ENTRIES_MAX, () => oneOf(reader, Settlement)),
+  }),
+};
+
+export const storeQuery: Codec<StoreQuery> = {
+  size: () => TOKEN_BYTES + 6,
+  encode(message, writer) {
+    writer.fixed(message.token, TOKEN_BYTES);
+    writer.u48(message.bytes);
+  },
+  decode: (reader) => ({ token: reader.bytes(TOKEN_BYTES), bytes: reader.u48() }),
+};
+
+export const storeReply: Codec<StoreReply> = {
+  size: () => HASH_BYTES + RECEIPT_BYTES,
+  encode(message, writer) {
+    writer.fixed(message.hash, HASH_BYTES);
+    writer.fixed(message.receipt, RECEIPT_BYTES);
+  },
+  decode: (reader) => ({ hash: reader.bytes(HASH_BYTES), receipt: reader.bytes(RECEIPT_BYTES) }),
+};
+
+export const readQuery: Codec<ReadQuery> = {
+  size: () => HASH_BYTES + 22,
+  encode(message, writer) {
+    writer.fixed(message.hash, HASH_BYTES);
+    writer.u48(message.offset);
+    writer.u48(message.length);
+    writer.u48(message.creditBytes);
+    writer.u32(message.recordBytes);
+  },
+  decode: (reader) => ({
+    hash: reader.bytes(HASH_BYTES),
+    offset: reader.u48(),
+    length: reader.u48(),
+    creditBytes: reader.u48(),
+    recordBytes: reader.u32(),
+  }),
+};
+
+export const readReply: Codec<ReadReply> = {
+  size: () => 6,
+  encode: (message, writer) => writer.u48(message.bytes),
+  decode: (reader) => ({ bytes: reader.u48() }),
+};
+
+export const loadNotice: Codec<LoadNotice> = {
+  size: () => 13,
+  encode(message, writer) {
+    writer.u48(message.freeBytes);
+    writer.u48(message.objects);
+    writer.u8(message.full ? 1 : 0);
+  },
+  decode: (reader) => ({ freeBytes: reader.u48(), objects: reader.u48(), full: flag(reader) }),
+};
+
+export const busyReply: Codec<BusyReply> = {
+  size: () => 4,
+  encode: (message, writer) => writer.u32(message.retryMillis),
+  decode: (reader) => ({ retryMillis: reader.u32() }),
+};
+
+function encodeList<Item>(items: readonly Item[], writer: Writer, encode: (item: Item) => void): void {
+  writer.u8(items.length);
+  for (const item of items) encode(item);
+}
+
+/** A list behind a one-byte count, of at most `max` items. */
+function decodeList<Item>(reader: Reader, max: number, decode: () => Item): Item[] {
+  const count = reader.u8();
+  if (count > max) reader.refuse('range');
+  const items: Item[] = [];
+  for (let index = 0; index < count && reader.failure === undefined; index++) items.push(decode());
+  return items;
+}
+
+function locationsSize(locations: readonly Location[]): number {
+  return locations.reduce((sum, location) => sum + NODE_ID_BYTES + text8Size(location.address), 1);
+}
+
+function encodeLocations(locations: readonly Location[], writer: Writer): void {
+  encodeList(locations, writer, (location) => {
+    writer.fixed(location.nodeId, NODE_ID_BYTES);
+    writer.text8(location.address);
+  });
+}
+
+function decodeLocations(reader: Reader): Location[] {
+  return decodeList(reader, REPLICAS_MAX, () => ({
+    nodeId: reader.bytes(NODE_ID_BYTES),
+    address: address(reader),
+  }));
+}
+
+function address(reader: Reader): string {
+  const start = reader.at;
+  const text = reader.text8();
+  if (reader.failure === undefined && reader.at - start - 1 > ADDRESS_BYTES_MAX) reader.refuse('length');
+  return text;
+}
+
+/** A byte that is 0 or 1 [MSG-3]. */
+function flag(reader: Reader): boolean {
+  const value = reader.u8();
+  if (value > 1) reader.refuse('range');
+  return value === 1;
+}
+
+/** A byte that is one of the named numbers [MSG-3]. */
+function oneOf<Names extends Record<string, number>>(reader: Reader, names: Names): Names[keyof Names] {
+  const value = reader.u8();
+  if (!Object.values(names).includes(value)) reader.refuse('unknown');
+  return value as Names[keyof Names];
+}
