@@ -28,6 +28,8 @@ export interface GramlineErrorOptions {
   readonly cause?: unknown;
   /** Milliseconds to wait before a retry, where the peer named them. */
   readonly retryAfterMillis?: number;
+  /** The result code that the peer sent, where one did. */
+  readonly wireCode?: number;
 }
 
 /** An error for callers: match on `code`, show `message`. */
@@ -36,12 +38,14 @@ export class GramlineError extends Error {
   readonly code: GramlineErrorCode;
   readonly retryable: boolean;
   readonly retryAfterMillis: number | undefined;
+  readonly wireCode: number | undefined;
 
   constructor(code: GramlineErrorCode, message: string, options: GramlineErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable ?? false;
     this.retryAfterMillis = options.retryAfterMillis;
+    this.wireCode = options.wireCode;
   }
 }
 

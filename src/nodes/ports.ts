@@ -67,7 +67,7 @@ export interface StateStore {
 
 /** An object that is being stored: invisible until it is finished. */
 export interface ObjectWriter {
-  /** Appends bytes (borrowed until the promise resolves). Rejects with GRAMLINE_NO_SPACE past the size or on a full disk. */
+  /** Appends bytes (borrowed until the promise resolves). Rejects with GRAMLINE_INVALID past the announced size, GRAMLINE_NO_SPACE on a full disk. */
   write(bytes: Uint8Array): Promise<void>;
   /** Makes the object durable, then visible under its SHA-256. Rejects, leaving nothing, unless all bytes came. */
   finish(): Promise<{ readonly hash: Uint8Array; readonly bytes: number }>;

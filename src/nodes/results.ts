@@ -75,7 +75,10 @@ export function resultError(code: number, what: string): GramlineError {
       `${what}: unknown answer ${code}: check that versions match`,
     );
   }
-  return new GramlineError(meaning.code, `${what}: ${meaning.text}`, { retryable: meaning.retryable });
+  return new GramlineError(meaning.code, `${what}: ${meaning.text}`, {
+    retryable: meaning.retryable,
+    wireCode: code,
+  });
 }
 
 const CODES: Readonly<Partial<Record<GramlineErrorCode, ResultCode>>> = {
@@ -90,6 +93,7 @@ const CODES: Readonly<Partial<Record<GramlineErrorCode, ResultCode>>> = {
   GRAMLINE_CLOSED: ResultCode.ABORTED,
   GRAMLINE_TIMEOUT: ResultCode.ABORTED,
   GRAMLINE_IO: ResultCode.IO,
+  GRAMLINE_INVALID: ResultCode.MALFORMED,
 };
 
 /** The wire code that tells a peer of `error`, and nothing more than that. */

@@ -7,8 +7,12 @@ import { type Micros, micros } from '../base/units.ts';
 import { ACK_EVERY, MAX_ACK_DELAY_MICROS } from './limits.ts';
 import { RangeSet } from './ranges.ts';
 
+const UINT32_MAX = 0xffff_ffff;
+
 export class AckTracker {
   readonly #received = new RangeSet();
+  /** Numbers below were forgotten, and count as received. */
+  #floor = 0;
   readonly #rangesMax: number;
   #largestArrivedAt: Micros = micros(0);
   #unacked = 0;
@@ -25,14 +29,17 @@ export class AckTracker {
   }
 
   has(number: number): boolean {
-    return this.#received.has(number);
+    return number < this.#floor || this.#received.has(number);
   }
 
   /** A packet arrived whole. */
   onReceived(now: Micros, number: number, ackEliciting: boolean): void {
     const largest = this.largest;
     this.#received.add(number, number + 1);
-    this.#received.keepHighest(this.#rangesMax);
+    if (this.#received.count > this.#rangesMax) {
+      this.#floor = Math.max(this.#floor, this.#received.ranges[0]!.end);
+      this.#received.keepHighest(this.#rangesMax);
+    }
     if (number > largest) this.#largestArrivedAt = now;
     if (!ackEliciting) return;
     this.#unacked += 1;
@@ -51,9 +58,22 @@ export class AckTracker {
     return this.#unacked > 0;
   }
 
-  /** The ranges for an ACK frame, highest first, inclusive; none when nothing arrived. */
+  /**
+   * The ranges for an ACK frame, highest first, inclusive; none when nothing arrived. Lengths and gaps
+   * are 32 bits wide there: what lies further back is left out [ACK-4].
+   */
   ranges(): { first: number; last: number }[] {
-    return this.#received.ranges.map((range) => ({ first: range.start, last: range.end - 1 })).reverse();
+    const ranges: { first: number; last: number }[] = [];
+    const { ranges: received } = this.#received;
+    for (let index = received.length - 1; index >= 0; index--) {
+      const last = received[index]!.end - 1;
+      const first = Math.max(received[index]!.start, last - UINT32_MAX);
+      const above = ranges[ranges.length - 1];
+      if (above !== undefined && above.first - last - 2 > UINT32_MAX) break;
+      ranges.push({ first, last });
+      if (first !== received[index]!.start) break;
+    }
+    return ranges;
   }
 
   /** The peer knows of everything up to `largest`: older ranges need not be repeated [ACK-6]. */
@@ -61,7 +81,10 @@ export class AckTracker {
     const { ranges } = this.#received;
     const last = ranges[ranges.length - 1];
     // The newest range stays, so that `largest` and gaps are still known.
-    if (last !== undefined) this.#received.removeBelow(Math.min(largest, last.start));
+    if (last === undefined) return;
+    const below = Math.min(largest, last.start);
+    this.#floor = Math.max(this.#floor, below);
+    this.#received.removeBelow(below);
   }
 
   delayMicros(now: Micros): Micros {

@@ -24,6 +24,8 @@ const CUBIC_BETA = 0.7;
 /** RFC 9438 4.1, in datagrams per second cubed. */
 const CUBIC_C = 0.4;
 const MICROS_PER_SECOND = 1_000_000;
+/** RFC 9438 4.3: with this increase and CUBIC's reduction, Reno has the same mean window as with its own. */
+const RENO_ALPHA = (3 * (1 - CUBIC_BETA)) / (1 + CUBIC_BETA);
 
 abstract class WindowController implements CongestionController {
   protected datagramBytes: number;
@@ -38,7 +40,8 @@ abstract class WindowController implements CongestionController {
   }
 
   onAcked(now: Micros, sentAt: Micros, bytes: number, rttMicros: Micros, limited: boolean): void {
-    if (sentAt <= this.recoveryStartedAt || !limited) return;
+    if (sentAt <= this.recoveryStartedAt) return;
+    if (!limited) return this.pause(now);
     if (this.windowBytes < this.slowStartThresholdBytes) this.windowBytes += bytes;
     else this.avoidCongestion(now, bytes, rttMicros);
   }
@@ -63,6 +66,8 @@ abstract class WindowController implements CongestionController {
     return MINIMUM_WINDOW_DATAGRAMS * this.datagramBytes;
   }
 
+  /** The window was not in use: it does not grow (RFC 9002 7.8). */
+  protected pause(_now: Micros): void {}
   protected abstract avoidCongestion(now: Micros, bytes: number, rttMicros: Micros): void;
   protected abstract reduce(now: Micros): void;
 }
@@ -85,6 +90,10 @@ export class Cubic extends WindowController {
   #epochStartedAt: Micros | undefined;
   #originSeconds = 0;
   #renoEstimateBytes = 0;
+  /** The window before the last reduction. */
+  #priorBytes = Number.POSITIVE_INFINITY;
+  /** Since when the window is not in use. */
+  #pausedAt: Micros | undefined;
 
   protected avoidCongestion(now: Micros, bytes: number, rttMicros: Micros): void {
     if (this.#epochStartedAt === undefined) {
@@ -93,25 +102,45 @@ export class Cubic extends WindowController {
       const missing = (this.#windowMaxBytes - this.windowBytes) / this.datagramBytes;
       this.#originSeconds = Math.cbrt(missing / CUBIC_C);
       this.#renoEstimateBytes = this.windowBytes;
+    } else if (this.#pausedAt !== undefined) {
+      // Time in which the window was not in use must not count as growth.
+      this.#epochStartedAt = micros(this.#epochStartedAt + now - this.#pausedAt);
     }
-    const elapsed = (now - this.#epochStartedAt + rttMicros) / MICROS_PER_SECOND;
-    const cubic = CUBIC_C * (elapsed - this.#originSeconds) ** 3 * this.datagramBytes + this.#windowMaxBytes;
+    this.#pausedAt = undefined;
+    const elapsed = now - this.#epochStartedAt;
     // RFC 9438 4.3: never slower than Reno would be with the same reduction.
-    const alpha = (3 * (1 - CUBIC_BETA)) / (1 + CUBIC_BETA);
+    const alpha = this.#renoEstimateBytes < this.#priorBytes ? RENO_ALPHA : 1;
     this.#renoEstimateBytes += (alpha * this.datagramBytes * bytes) / this.windowBytes;
-    const target = Math.min(Math.max(cubic, this.#renoEstimateBytes), 1.5 * this.windowBytes);
+    if (this.#cubicBytes(elapsed) < this.#renoEstimateBytes) {
+      this.windowBytes = Math.max(this.windowBytes, this.#renoEstimateBytes);
+      return;
+    }
+    // RFC 9438 4.4 and 4.5: towards where the curve will be one RTT from now.
+    const target = Math.min(this.#cubicBytes(elapsed + rttMicros), 1.5 * this.windowBytes);
     if (target > this.windowBytes) {
       this.windowBytes += ((target - this.windowBytes) * bytes) / this.windowBytes;
     }
   }
 
+  protected override pause(now: Micros): void {
+    this.#pausedAt ??= now;
+  }
+
+  /** RFC 9438 4.2, figure 1. */
+  #cubicBytes(elapsedMicros: number): number {
+    const fromOrigin = elapsedMicros / MICROS_PER_SECOND - this.#originSeconds;
+    return CUBIC_C * fromOrigin ** 3 * this.datagramBytes + this.#windowMaxBytes;
+  }
+
   protected reduce(): void {
     // RFC 9438 4.7, fast convergence: a flow whose maximum sank leaves room for others.
+    this.#priorBytes = this.windowBytes;
     this.#windowMaxBytes =
       this.windowBytes < this.#windowMaxBytes ? (this.windowBytes * (1 + CUBIC_BETA)) / 2 : this.windowBytes;
     this.windowBytes = Math.max(this.windowBytes * CUBIC_BETA, this.minimumBytes);
     this.slowStartThresholdBytes = this.windowBytes;
     this.#epochStartedAt = undefined;
+    this.#pausedAt = undefined;
   }
 
   override onPersistentCongestion(): void {

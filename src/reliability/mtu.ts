@@ -11,7 +11,7 @@ export const MTU_PROBES_MAX = 3;
 export const MTU_RAISE_MICROS: Micros = seconds(600);
 /** Time before a lost probe is repeated. */
 export const MTU_PROBE_MICROS: Micros = millis(100);
-/** Full-size packets lost in a row, with none acknowledged, before the size falls back [MTU-5]. */
+/** Instants in a row at which large packets were lost, with none acknowledged, before the size falls back [MTU-5]. */
 export const MTU_BLACK_HOLE_LOSSES = 6;
 
 export class MtuProbe {
@@ -23,6 +23,7 @@ export class MtuProbe {
   #inFlight = false;
   #nextAt: Micros | undefined;
   #losses = 0;
+  #lastLossAt: Micros | undefined;
 
   /** `sizes` ascend; the first one is taken as proven. */
   constructor(sizes: readonly number[], now: Micros) {
@@ -79,7 +80,9 @@ export class MtuProbe {
 
   /** A packet larger than the least size was lost; returns whether the size fell back. */
   onLargeLost(now: Micros): boolean {
-    if (this.#index === 0) return false;
+    // One burst is one loss: a full queue drops many packets at once, a black hole drops them all the time.
+    if (this.#index === 0 || this.#lastLossAt === now) return false;
+    this.#lastLossAt = now;
     this.#losses += 1;
     if (this.#losses < MTU_BLACK_HOLE_LOSSES) return false;
     this.#losses = 0;

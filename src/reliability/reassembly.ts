@@ -7,8 +7,8 @@
 
 import { RangeSet } from './ranges.ts';
 
-/** Why a segment does not fit what came before it. */
-export type SegmentRefusal = 'length-changed';
+/** What a segment brought: new bytes, none, or another length of the record than was stated before. */
+export type SegmentAddition = 'fresh' | 'known' | 'length-changed';
 
 export class RecordAssembly {
   readonly bytes: Uint8Array;
@@ -28,15 +28,15 @@ export class RecordAssembly {
    * Copies a segment in, unless all of it has arrived. The caller has checked that the segment lies
    * inside the record.
    */
-  add(offset: number, payload: Uint8Array, sealedBytes: number): SegmentRefusal | undefined {
+  add(offset: number, payload: Uint8Array, sealedBytes: number): SegmentAddition {
     if (sealedBytes !== this.bytes.length) return 'length-changed';
     const end = offset + payload.length;
-    if (this.#arrived.covers(offset, end)) return undefined;
+    if (this.#arrived.covers(offset, end)) return 'known';
     const fresh = this.#arrived.add(offset, end);
     this.#missing -= fresh;
     // Overlaps happen only when the datagram size changed or a segment was forged: copying all of
     // the newer one is harmless, because the record's seal decides.
     this.bytes.set(payload, offset);
-    return undefined;
+    return 'fresh';
   }
 }

@@ -24,6 +24,8 @@ export interface SentPacket<Content> {
   readonly sentAt: Micros;
   readonly bytes: number;
   readonly content: Content;
+  /** Whether it probes a datagram size: its loss says nothing about congestion (RFC 9000 14.4) [MTU-6]. */
+  readonly isProbe: boolean;
 }
 
 export interface RecoveryOwner<Content> {
@@ -64,6 +66,7 @@ export class Recovery<Content> {
   #ptoCount = 0;
   /** Set when the window, and not the application, held the sender back since the last ack. */
   #limited = false;
+  #firstSampleAt: Micros | undefined;
 
   constructor(controller: CongestionController, owner: RecoveryOwner<Content>, windowBytesMax: number) {
     this.#controller = controller;
@@ -83,9 +86,9 @@ export class Recovery<Content> {
     return this.#spaces.reduce((sum, space) => sum + space.packets.size, 0);
   }
 
-  /** Bytes that may be sent now under congestion control [CC-1]. */
+  /** Bytes that may be sent now under congestion control [CC-1]; without end below 0 at the packet maximum. */
   get roomBytes(): number {
-    if (this.packetsInFlight >= SENT_PACKETS_MAX) return 0;
+    if (this.packetsInFlight >= SENT_PACKETS_MAX) return Number.NEGATIVE_INFINITY;
     return Math.min(this.#controller.windowBytes, this.#windowBytesMax) - this.#bytesInFlight;
   }
 
@@ -95,7 +98,8 @@ export class Recovery<Content> {
 
   /** The sender had more to send than {@link roomBytes} let through. */
   onWindowLimited(): void {
-    this.#limited = true;
+    // Held back by the peer's buffer the window must not grow: it would soon stand for nothing.
+    if (this.#controller.windowBytes <= this.#windowBytesMax) this.#limited = true;
   }
 
   /** The next packet number of a space: each is used once [PKT-12]. */
@@ -108,13 +112,24 @@ export class Recovery<Content> {
     return this.#spaces[space]!.nextNumber;
   }
 
-  /** Records an ack-eliciting packet that has left. Others are not recorded. */
-  onPacketSent(now: Micros, space: number, number: PacketNumber, bytes: number, content: Content): void {
+  /**
+   * Records an ack-eliciting packet that has left. Others are not recorded. A probe of the datagram
+   * size counts neither against the window nor, when lost, as congestion [MTU-6].
+   */
+  onPacketSent(
+    now: Micros,
+    space: number,
+    number: PacketNumber,
+    bytes: number,
+    content: Content,
+    isProbe = false,
+  ): void {
     const sent = this.#spaces[space]!;
     assert(number === sent.nextNumber - 1, 'packet sent out of turn');
-    sent.packets.set(number, { number, sentAt: now, bytes, content });
+    const counted = isProbe ? 0 : bytes;
+    sent.packets.set(number, { number, sentAt: now, bytes: counted, content, isProbe });
     sent.lastSentAt = now;
-    this.#bytesInFlight += bytes;
+    this.#bytesInFlight += counted;
   }
 
   /**
@@ -123,12 +138,14 @@ export class Recovery<Content> {
    */
   onAckReceived(now: Micros, space: number, ranges: readonly AckedRange[], delayMicros: Micros): number {
     const sent = this.#spaces[space]!;
-    const largest = ranges[0]!.last;
+    // Of the numbers named, the largest that was sent: segment numbers above it may be forged [ACK-7].
+    let largest = -1;
     let unsent = 0;
     let newest: SentPacket<Content> | undefined;
     let anyAcked = false;
     const limited = this.#limited;
     for (const range of ranges) {
+      if (largest < 0 && range.first < sent.nextNumber) largest = Math.min(range.last, sent.nextNumber - 1);
       if (range.last >= sent.nextNumber) unsent += range.last - Math.max(range.first, sent.nextNumber) + 1;
       for (const packet of this.#acknowledge(sent, range)) {
         anyAcked = true;
@@ -138,10 +155,12 @@ export class Recovery<Content> {
       }
     }
     if (!anyAcked) return unsent;
-    const acked = Math.min(largest, sent.nextNumber - 1);
-    if (acked > sent.largestAcked) sent.largestAcked = acked;
+    sent.largestAcked = Math.max(sent.largestAcked, largest);
     // An RTT sample only from the newest packet, and only when it is newly acknowledged [REL-2].
-    if (newest !== undefined) this.rtt.update(micros(Math.max(1, now - newest.sentAt)), delayMicros);
+    if (newest !== undefined) {
+      this.rtt.update(micros(Math.max(1, now - newest.sentAt)), delayMicros);
+      this.#firstSampleAt ??= now;
+    }
     this.#detectLost(now, space);
     this.#ptoCount = 0;
     this.#limited = false;
@@ -241,7 +260,7 @@ export class Recovery<Content> {
     sent.lossAt = undefined;
     const rtt = Math.max(this.rtt.smoothedMicros, this.rtt.latestMicros);
     const lossDelay = Math.max(
-      (rtt * TIME_THRESHOLD_NUMERATOR) / TIME_THRESHOLD_DENOMINATOR,
+      Math.ceil((rtt * TIME_THRESHOLD_NUMERATOR) / TIME_THRESHOLD_DENOMINATOR),
       GRANULARITY_MICROS,
     );
     const lost: SentPacket<Content>[] = [];
@@ -254,16 +273,18 @@ export class Recovery<Content> {
     for (const packet of lost) {
       sent.packets.delete(packet.number);
       this.#bytesInFlight -= packet.bytes;
-      this.#controller.onLost(now, packet.sentAt);
+      if (!packet.isProbe) this.#controller.onLost(now, packet.sentAt);
     }
     this.#checkPersistentCongestion(lost);
     for (const packet of lost) this.#owner.onPacketLost(space, packet.content);
   }
 
   #checkPersistentCongestion(lost: readonly SentPacket<Content>[]): void {
-    if (lost.length < 2 || !this.rtt.sampled) return;
-    const first = lost[0]!;
-    const last = lost[lost.length - 1]!;
+    const first = lost[0];
+    const last = lost[lost.length - 1];
+    if (first === undefined || last === undefined || lost.some((packet) => packet.isProbe)) return;
+    // Before the first sample nobody knows how long a PTO is (RFC 9002 7.6.2).
+    if (this.#firstSampleAt === undefined || first.sentAt < this.#firstSampleAt) return;
     // Contiguous numbers only: an acknowledged packet in between ends the span.
     if (last.number - first.number !== lost.length - 1) return;
     if (last.sentAt - first.sentAt > this.rtt.ptoMicros * PERSISTENT_CONGESTION_PTOS) {

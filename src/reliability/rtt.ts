@@ -27,15 +27,14 @@ export class RttEstimator {
     this.minMicros = micros(Math.min(this.minMicros, sampleMicros));
     const delay = Math.min(ackDelayMicros, MAX_ACK_DELAY_MICROS);
     const adjusted = sampleMicros >= this.minMicros + delay ? sampleMicros - delay : sampleMicros;
-    // The deviation is taken from the smoothed RTT before it moves (RFC 9002 5.3) [REL-3].
+    // The deviation is taken from the smoothed RTT before it moves (RFC 9002 A.7, erratum 7539) [REL-3].
     this.varianceMicros = micros((3 * this.varianceMicros + Math.abs(this.smoothedMicros - adjusted)) / 4);
     this.smoothedMicros = micros((7 * this.smoothedMicros + adjusted) / 8);
   }
 
-  /** Probe timeout without back-off (RFC 9002 6.2.1) [REL-9]. */
+  /** Probe timeout without back-off, in whole microseconds (RFC 9002 6.2.1) [REL-9]. */
   get ptoMicros(): Micros {
-    return micros(
-      this.smoothedMicros + Math.max(4 * this.varianceMicros, GRANULARITY_MICROS) + MAX_ACK_DELAY_MICROS,
-    );
+    const spread = Math.max(4 * this.varianceMicros, GRANULARITY_MICROS);
+    return micros(Math.ceil(this.smoothedMicros + spread) + MAX_ACK_DELAY_MICROS);
   }
 }

@@ -26,12 +26,15 @@ const PLAINTEXT = new Uint8Array(PACKET_BYTES_MAX);
 export class ControlSealer {
   readonly #keys: SendKeys;
   readonly #peerTag: SessionTag;
+  readonly #sealingsMax: number;
   #updateAt: Micros;
   /** Whether a packet of the current epoch has been acknowledged: only then may the next begin. */
   #confirmed = false;
 
-  constructor(keys: SendKeys, peerTag: SessionTag, now: Micros) {
+  /** Updates the keys after `sealingsMax` sealings. */
+  constructor(keys: SendKeys, peerTag: SessionTag, now: Micros, sealingsMax: number = KEY_SEALINGS_MAX) {
     this.#keys = keys;
+    this.#sealingsMax = sealingsMax;
     this.#peerTag = peerTag;
     this.#updateAt = micros(now + KEY_MICROS_MAX);
   }
@@ -71,7 +74,7 @@ export class ControlSealer {
    * earlier epoch may have to be sent again [REC-4].
    */
   updateWhenDue(now: Micros, hasRecordsOutside: (epochBits: number) => boolean): void {
-    if (this.#keys.sealings < KEY_SEALINGS_MAX && now < this.#updateAt) return;
+    if (this.#keys.sealings < this.#sealingsMax && now < this.#updateAt) return;
     if (!this.#confirmed || hasRecordsOutside(this.epochBits)) return;
     this.#keys.update();
     this.#confirmed = false;

@@ -6,7 +6,7 @@
 import type { CreditPool } from '../reliability/index.ts';
 import { type Frame, FrameType, ResultCode, type SegmentPacket } from '../wire/index.ts';
 import { type SessionEvent, type Violation, violation } from './events.ts';
-import { FLOW_WINDOW_BYTES, FLOW_WINDOW_BYTES_MIN, FLOWS_MAX } from './limits.ts';
+import { EARLY_ENDS_MAX, FLOW_WINDOW_BYTES, FLOW_WINDOW_BYTES_MIN, FLOWS_MAX } from './limits.ts';
 import { type IncomingRecord, ReceiveFlow, type RecordOpener } from './receive-flow.ts';
 import { type OutgoingRecord, type RecordSealer, type Segment, SendFlow } from './send-flow.ts';
 
@@ -19,8 +19,10 @@ export interface FlowTableOptions {
   readonly send: (frame: Frame) => void;
 }
 
-/** Whether a segment packet is to be acknowledged, or which rule it breaks. */
-export type SegmentVerdict = 'ack' | 'drop' | 'proves-life' | Violation;
+/** Whether a segment packet is to be acknowledged (`stale`: it brought nothing new), or which rule it breaks. */
+export type SegmentVerdict = 'ack' | 'stale' | 'drop' | 'proves-life' | Violation;
+
+type EndFrame = Extract<Frame, { type: typeof FrameType.STOP | typeof FrameType.RESET }>;
 
 export class FlowTable {
   readonly #options: FlowTableOptions;
@@ -28,6 +30,9 @@ export class FlowTable {
   readonly #receiving = new Map<number, ReceiveFlow>();
   /** Receiving flows whose CREDIT frame is due. */
   readonly #creditDue = new Set<number>();
+  /** STOP and RESET that came before their flow was opened here [FLOW-12]. Ids are never used again. */
+  readonly #earlyStops = new Map<number, EndFrame>();
+  readonly #earlyResets = new Map<number, EndFrame>();
   recordsFailed = 0;
 
   constructor(options: FlowTableOptions) {
@@ -46,17 +51,23 @@ export class FlowTable {
   openSend(id: number, limitBytes: number): boolean {
     if (this.#sending.size >= FLOWS_MAX || this.#sending.has(id)) return false;
     this.#sending.set(id, new SendFlow(id, limitBytes, this.#options.seal));
+    this.#endEarly(this.#earlyStops, id);
     return true;
   }
 
-  /** Opens a receiving flow; returns its window, or 0 when there is no room for one. */
+  /**
+   * Opens a receiving flow; returns its window, or 0 when there is no room for one. An announced
+   * window is exactly what the query promised, {@link FLOW_WINDOW_BYTES}.
+   */
   openReceive(id: number, announced: boolean): number {
     if (this.#receiving.size >= FLOWS_MAX || this.#receiving.has(id)) return 0;
-    const windowBytes = this.#options.pool.take(FLOW_WINDOW_BYTES, FLOW_WINDOW_BYTES_MIN);
+    const leastBytes = announced ? FLOW_WINDOW_BYTES : FLOW_WINDOW_BYTES_MIN;
+    const windowBytes = this.#options.pool.take(FLOW_WINDOW_BYTES, leastBytes);
     if (windowBytes === 0) return 0;
     const flow = new ReceiveFlow(id, windowBytes, announced, this.#options.open);
     this.#receiving.set(id, flow);
     if (!announced) this.#creditDue.add(id);
+    this.#endEarly(this.#earlyResets, id);
     return windowBytes;
   }
 
@@ -93,16 +104,20 @@ export class FlowTable {
   onSegment(packet: SegmentPacket): SegmentVerdict {
     const flow = this.#receiving.get(packet.flowId);
     // [SEG-6] A flow that has ended here: acknowledged, so that the sender's recovery rests.
-    if (flow === undefined) return 'ack';
-    const { openedBytes } = flow;
+    if (flow === undefined) return 'stale';
+    const { readable } = flow;
     const outcome = flow.onSegment(packet);
     switch (outcome) {
       case 'kept':
         return 'ack';
+      case 'stale':
+        // The sender still keeps what has been opened: it is told, unless it was told before [REC-20].
+        if (flow.hasNews) this.#creditDue.add(flow.id);
+        return 'stale';
       case 'dropped':
         return 'drop';
       case 'opened':
-        if (flow.openedBytes > openedBytes || flow.complete) this.#onProgress(flow);
+        this.#onProgress(flow, readable);
         return 'proves-life';
       case 'spoiled':
         this.recordsFailed += 1;
@@ -142,13 +157,13 @@ export class FlowTable {
       case FrameType.STOP:
         if (this.#sending.delete(frame.flowId)) {
           this.#options.emit({ kind: 'flow-ended', flowId: frame.flowId, sending: true, code: frame.code });
-        }
+        } else rememberEnd(this.#earlyStops, frame);
         return undefined;
       case FrameType.RESET:
         if (this.#receiving.has(frame.flowId)) {
           this.#endReceive(frame.flowId);
           this.#options.emit({ kind: 'flow-ended', flowId: frame.flowId, sending: false, code: frame.code });
-        }
+        } else rememberEnd(this.#earlyResets, frame);
         return undefined;
       default:
         return violation('FRM-1', 'not a flow frame');
@@ -200,6 +215,11 @@ export class FlowTable {
     return false;
   }
 
+  /** Sends again what was acknowledged long ago and is still not known to be open [REC-20]. */
+  resendUnopened(): void {
+    for (const flow of this.#sending.values()) flow.resendUnopened();
+  }
+
   get heldBytes(): number {
     let sum = 0;
     for (const flow of this.#receiving.values()) sum += flow.heldBytes;
@@ -226,7 +246,8 @@ export class FlowTable {
     return next;
   }
 
-  #onProgress(flow: ReceiveFlow): void {
+  /** `wasReadable` says that the reader has been told already and has not come to the end. */
+  #onProgress(flow: ReceiveFlow, wasReadable: boolean): void {
     if (flow.complete) {
       // The last word on this flow leaves even when the reader is slow.
       this.#creditDue.delete(flow.id);
@@ -234,7 +255,15 @@ export class FlowTable {
     } else if (flow.creditDue) {
       this.#creditDue.add(flow.id);
     }
-    this.#options.emit({ kind: 'readable', flowId: flow.id });
+    if (flow.readable && !wasReadable) this.#options.emit({ kind: 'readable', flowId: flow.id });
+  }
+
+  /** The peer ended this flow before it was opened here: it ends now. */
+  #endEarly(ends: Map<number, EndFrame>, id: number): void {
+    const frame = ends.get(id);
+    if (frame === undefined) return;
+    ends.delete(id);
+    this.onFrame(frame);
   }
 
   #endReceive(id: number): void {
@@ -243,5 +272,14 @@ export class FlowTable {
     this.#receiving.delete(id);
     this.#creditDue.delete(id);
     this.#options.pool.give(flow.windowBytes);
+  }
+}
+
+function rememberEnd(ends: Map<number, EndFrame>, frame: EndFrame): void {
+  ends.set(frame.flowId, frame);
+  if (ends.size <= EARLY_ENDS_MAX) return;
+  for (const oldest of ends.keys()) {
+    ends.delete(oldest);
+    return;
   }
 }

@@ -42,7 +42,8 @@ import {
   Writer,
 } from '../wire/index.ts';
 import { BUSY_RETRY_MILLIS, FRONT_ACCEPTED_MAX } from './limits.ts';
-import { Session, type SessionParameters } from './session.ts';
+import type { SessionParameters } from './parameters.ts';
+import { Session } from './session.ts';
 
 /** What a secret allows its holder. */
 export interface SecretRights {

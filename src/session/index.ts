@@ -4,4 +4,5 @@ export * from './events.ts';
 export * from './front.ts';
 export * from './initiator.ts';
 export * from './limits.ts';
+export * from './parameters.ts';
 export * from './session.ts';

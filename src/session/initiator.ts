@@ -34,7 +34,8 @@ import {
 } from '../wire/index.ts';
 import { handshakePrologue, randomTag, signPacket } from './front.ts';
 import { HANDSHAKE_RETRY_MICROS, HANDSHAKE_TRIES_MAX } from './limits.ts';
-import { Session, type SessionParameters, type Transmit } from './session.ts';
+import type { SessionParameters, Transmit } from './parameters.ts';
+import { Session } from './session.ts';
 
 export interface InitiatorOptions {
   readonly suite: Suite;

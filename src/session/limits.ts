@@ -4,7 +4,7 @@ import { KIB, MIB, type Micros, millis, seconds } from '../base/units.ts';
 
 /** Queries of one direction without a reply; one more is refused as busy [QRY-6]. */
 export const QUERIES_OUTSTANDING_MAX = 1_024;
-/** A query id may run ahead of the lowest one not yet seen by this many queries [QRY-7]. */
+/** Queries below the newest id that have not been seen, at most [QRY-7]. */
 export const QUERY_IDS_AHEAD_MAX = 4_096;
 /** Control frames that wait to be sent; one more notice is dropped, one more query refused. */
 export const CONTROL_FRAMES_QUEUED_MAX = 8_192;
@@ -20,6 +20,16 @@ export const ASSEMBLIES_MAX = 1_024;
 export const ASSEMBLY_SLACK_BYTES: number = 128 * KIB;
 /** Records of one flow that fail to open before the flow ends as tampered [REC-18]. */
 export const RECORD_FAILURES_MAX = 3;
+/** Records of one flow that are kept open, early or unread: one more is dropped, not acked [FLOW-9]. */
+export const RECORDS_HELD_MAX = 4_096;
+/** CREDIT reports what was opened at least this often, however large the window [FLOW-4]. */
+export const CREDIT_BYTES_MAX: number = 256 * KIB;
+/** Plaintext bytes of one flow that are sealed and not known to be open, whatever the credit [FLOW-13]. */
+export const SEND_FLOW_BYTES_MAX: number = 2 * MIB;
+/** STOP and RESET frames that came before their flow was opened, and are remembered [FLOW-12]. */
+export const EARLY_ENDS_MAX = 256;
+/** A record acknowledged whole, and not known to be open this long, is sent again [REC-20]. */
+export const UNOPENED_MICROS: Micros = seconds(1);
 /** Records written to a flow and not yet sealed, for lack of credit. */
 export const RECORDS_QUEUED_MAX = 2;
 /** Events that wait for the driver: bounded by the limits above, asserted here. */

@@ -1,6 +1,5 @@
 /** Control frames that wait to be sent: lost ones first, then in order. */
 
-import { assert } from '../base/assert.ts';
 import { type Frame, FrameType, frameSize } from '../wire/index.ts';
 import { CONTROL_FRAMES_QUEUED_MAX } from './limits.ts';
 
@@ -47,10 +46,11 @@ export class Outbox {
     return this.#ping;
   }
 
-  push(frame: Frame): void {
-    if (frame.type === FrameType.PING) return this.pushPing();
-    assert(this.size < CONTROL_FRAMES_QUEUED_MAX, 'outbox overflows');
+  /** Queues a frame; false when the queue is at its maximum. */
+  push(frame: Frame): boolean {
+    if (this.size >= CONTROL_FRAMES_QUEUED_MAX) return false;
     this.#frames.push(frame);
+    return true;
   }
 
   pushAgain(frame: Frame): void {

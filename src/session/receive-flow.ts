@@ -3,17 +3,23 @@
  * given back as the reader takes them.
  */
 
-import { assert } from '../base/assert.ts';
-import { RangeSet, RecordAssembly } from '../reliability/index.ts';
+import { RecordAssembly } from '../reliability/index.ts';
 import {
   decodeRecordHeader,
   isFailure,
+  RECORD_BYTES_MAX,
   RECORD_HEADER_BYTES,
   type RecordEncoding,
   type SegmentPacket,
 } from '../wire/index.ts';
 import { type Violation, violation } from './events.ts';
-import { ASSEMBLIES_MAX, ASSEMBLY_SLACK_BYTES, RECORD_FAILURES_MAX } from './limits.ts';
+import {
+  ASSEMBLIES_MAX,
+  ASSEMBLY_SLACK_BYTES,
+  CREDIT_BYTES_MAX,
+  RECORD_FAILURES_MAX,
+  RECORDS_HELD_MAX,
+} from './limits.ts';
 
 const TAG_BYTES = 16;
 /** CREDIT is sent when it would move by this share of the window. */
@@ -36,8 +42,8 @@ export interface IncomingRecord {
   readonly payload: Uint8Array;
 }
 
-/** What became of a segment. Only `kept` and `opened` are acknowledged, and `spoiled`, which asks anew. */
-export type SegmentOutcome = 'kept' | 'opened' | 'spoiled' | 'tampered' | 'dropped' | Violation;
+/** What became of a segment. All are acknowledged but `dropped`; `stale` brought nothing new, `spoiled` asks anew. */
+export type SegmentOutcome = 'kept' | 'stale' | 'opened' | 'spoiled' | 'tampered' | 'dropped' | Violation;
 
 export class ReceiveFlow {
   readonly id: number;
@@ -45,9 +51,9 @@ export class ReceiveFlow {
   readonly #open: RecordOpener;
   readonly #assemblies = new Map<number, RecordAssembly>();
   #assemblyBytes = 0;
-  /** Numbers of records that have opened. */
-  readonly #openedRecords = new RangeSet();
-  /** Opened records that wait for an earlier one, by offset. */
+  /** All records with lower numbers have opened. */
+  #nextRecord = 0;
+  /** Opened records that wait for an earlier one, by number. */
   readonly #early = new Map<number, IncomingRecord>();
   /** Opened records in order that the reader has not taken. */
   readonly #ready: IncomingRecord[] = [];
@@ -55,6 +61,8 @@ export class ReceiveFlow {
   #takenBytes = 0;
   #limitBytes: number;
   #finalBytes: number | undefined;
+  /** Where the furthest record that has opened ends. */
+  #furthestBytes = 0;
   #complete = false;
   #failures = 0;
   #creditSentLimit: number;
@@ -100,22 +108,20 @@ export class ReceiveFlow {
   }
 
   onSegment(packet: SegmentPacket): SegmentOutcome {
-    if (this.#complete || this.#openedRecords.has(packet.record)) return 'kept';
-    const whole = packet.payload.length === packet.sealedBytes;
-    if (whole && !this.#assemblies.has(packet.record)) {
+    const { record } = packet;
+    if (this.#complete || record < this.#nextRecord || this.#early.has(record)) return 'stale';
+    if (this.#isCrowded(record)) return 'dropped';
+    if (packet.payload.length === packet.sealedBytes) {
       // [REC-17] A record of one segment whose seal does not hold is dropped like any forged packet.
       return this.#openRecord(packet, packet.payload) ?? 'dropped';
     }
     const assembly = this.#assemblyFor(packet);
     if (assembly === undefined) return 'dropped';
-    if (assembly.add(packet.offset, packet.payload, packet.sealedBytes) !== undefined) return 'dropped';
-    if (!assembly.complete) return 'kept';
-    this.#dropAssembly(packet.record);
-    const outcome = this.#openRecord(packet, assembly.bytes);
-    if (outcome !== undefined) return outcome;
-    this.#failures += 1;
-    // [REC-18] After the third failure the flow ends; whoever asked may ask again with small records.
-    return this.#failures >= RECORD_FAILURES_MAX ? 'tampered' : 'spoiled';
+    const added = assembly.add(packet.offset, packet.payload, packet.sealedBytes);
+    // Of two segments that state different lengths one is forged, and nobody can say which.
+    if (added === 'length-changed') return this.#spoil(record);
+    if (!assembly.complete) return added === 'fresh' ? 'kept' : 'stale';
+    return this.#openRecord(packet, assembly.bytes) ?? this.#spoil(record);
   }
 
   /** The next record in order, or undefined when none is ready. */
@@ -129,10 +135,16 @@ export class ReceiveFlow {
 
   /** Whether the sender should hear of progress now [FLOW-4]. */
   get creditDue(): boolean {
-    const share = this.windowBytes / CREDIT_SHARE;
-    return (
-      this.#limitBytes - this.#creditSentLimit >= share || this.#openedBytes - this.#creditSentOpened >= share
-    );
+    const share = Math.min(this.windowBytes / CREDIT_SHARE, CREDIT_BYTES_MAX);
+    const granted = this.#limitBytes - this.#creditSentLimit;
+    if (granted >= share || this.#openedBytes - this.#creditSentOpened >= share) return true;
+    // A sender that holds a record larger than what it knows to be left would wait for ever.
+    return granted > 0 && this.#creditSentLimit - this.#openedBytes < RECORD_BYTES_MAX;
+  }
+
+  /** Whether a CREDIT frame would tell the sender anything. */
+  get hasNews(): boolean {
+    return this.#limitBytes > this.#creditSentLimit || this.#openedBytes > this.#creditSentOpened;
   }
 
   /** The values of a CREDIT frame that leaves now. */
@@ -145,19 +157,36 @@ export class ReceiveFlow {
   #assemblyFor(packet: SegmentPacket): RecordAssembly | undefined {
     const existing = this.#assemblies.get(packet.record);
     if (existing !== undefined) return existing;
-    const bytes = this.#assemblyBytes + packet.sealedBytes;
+    // [FLOW-9] What is kept unopened is bounded by what was granted. What is needed sooner displaces
+    // what is needed later: forged records of high numbers cannot lock the next one out.
     const allowed = this.#limitBytes - this.#openedBytes + ASSEMBLY_SLACK_BYTES;
-    // [FLOW-9] What is kept unopened is bounded by what was granted.
-    if (this.#assemblies.size >= ASSEMBLIES_MAX || bytes > allowed) return undefined;
+    while (this.#assemblies.size >= ASSEMBLIES_MAX || this.#assemblyBytes + packet.sealedBytes > allowed) {
+      const latest = Math.max(-1, ...this.#assemblies.keys());
+      if (latest <= packet.record) return undefined;
+      this.#dropAssembly(latest);
+    }
     const assembly = new RecordAssembly(packet.sealedBytes);
     this.#assemblies.set(packet.record, assembly);
-    this.#assemblyBytes = bytes;
+    this.#assemblyBytes += packet.sealedBytes;
     return assembly;
+  }
+
+  /** Whether no more records are held; the next in order still is, while the reader keeps up. */
+  #isCrowded(record: number): boolean {
+    if (this.#ready.length >= RECORDS_HELD_MAX) return true;
+    return record !== this.#nextRecord && this.#ready.length + this.#early.size >= RECORDS_HELD_MAX;
+  }
+
+  #spoil(record: number): 'spoiled' | 'tampered' {
+    this.#dropAssembly(record);
+    this.#failures += 1;
+    // [REC-18] After the third failure the flow ends; whoever asked may ask again with small records.
+    return this.#failures >= RECORD_FAILURES_MAX ? 'tampered' : 'spoiled';
   }
 
   #dropAssembly(record: number): void {
     const assembly = this.#assemblies.get(record);
-    assert(assembly !== undefined, 'no such assembly');
+    if (assembly === undefined) return;
     this.#assemblies.delete(record);
     this.#assemblyBytes -= assembly.bytes.length;
   }
@@ -167,22 +196,19 @@ export class ReceiveFlow {
     if (sealed.length < TAG_BYTES) return undefined;
     const plaintext = new Uint8Array(sealed.length - TAG_BYTES);
     if (this.#open(packet.epochBits, this.id, packet.record, sealed, plaintext) < 0) return undefined;
+    this.#dropAssembly(packet.record);
     const header = decodeRecordHeader(plaintext);
     if (isFailure(header)) return violation('REC-14', `record header: ${header}`);
-    this.#openedRecords.add(packet.record, packet.record + 1);
     const record = { ...header, payload: plaintext.subarray(RECORD_HEADER_BYTES) };
-    return this.#place(record) ?? 'opened';
+    return this.#check(record) ?? this.#place(packet.record, record) ?? 'opened';
   }
 
-  #place(record: IncomingRecord): Violation | undefined {
+  #check(record: IncomingRecord): Violation | undefined {
     const end = record.offset + record.plainBytes;
     // [FLOW-3] Nothing past the granted limit.
     if (end > this.#limitBytes) return violation('FLOW-3', 'record past the credit');
-    // [REC-19] Records tile the flow: no overlap, and only the last may be empty.
-    if (record.offset < this.#openedBytes || this.#early.has(record.offset)) {
-      return violation('REC-19', 'records overlap');
-    }
     if (record.plainBytes === 0 && record.dataLeft !== 0) return violation('REC-19', 'empty record');
+    this.#furthestBytes = Math.max(this.#furthestBytes, end);
     if (record.dataLeft >= 0) {
       const finalBytes = end + record.dataLeft;
       // [REC-16] dataLeft never contradicts itself: no silent truncation.
@@ -191,22 +217,33 @@ export class ReceiveFlow {
       }
       this.#finalBytes = finalBytes;
     }
-    if (this.#finalBytes !== undefined && end > this.#finalBytes) {
+    if (this.#finalBytes !== undefined && this.#furthestBytes > this.#finalBytes) {
       return violation('REC-16', 'record behind the end of the flow');
     }
-    this.#early.set(record.offset, record);
+    return undefined;
+  }
+
+  /** Puts a record in its place, and hands on those that are in order by now. */
+  #place(number: number, record: IncomingRecord): Violation | undefined {
+    this.#early.set(number, record);
     for (;;) {
-      const next = this.#early.get(this.#openedBytes);
+      const next = this.#early.get(this.#nextRecord);
       if (next === undefined) return undefined;
-      this.#early.delete(this.#openedBytes);
+      // [REC-19] Records tile the flow in the order of their numbers: no gap, no overlap.
+      if (next.offset !== this.#openedBytes) return violation('REC-19', 'records do not tile the flow');
+      this.#early.delete(this.#nextRecord);
+      this.#nextRecord += 1;
       this.#openedBytes += next.plainBytes;
       this.#ready.push(next);
-      if (next.dataLeft === 0) {
-        this.#complete = true;
-        this.#assemblies.clear();
-        this.#assemblyBytes = 0;
-        return undefined;
-      }
+      if (next.dataLeft === 0) return this.#finish();
     }
+  }
+
+  #finish(): Violation | undefined {
+    if (this.#early.size > 0) return violation('REC-16', 'record behind the end of the flow');
+    this.#complete = true;
+    this.#assemblies.clear();
+    this.#assemblyBytes = 0;
+    return undefined;
   }
 }

@@ -12,7 +12,7 @@ import {
   type RecordEncoding,
 } from '../wire/index.ts';
 import { type Violation, violation } from './events.ts';
-import { RECORDS_QUEUED_MAX } from './limits.ts';
+import { RECORDS_QUEUED_MAX, SEND_FLOW_BYTES_MAX } from './limits.ts';
 
 const SEAL_OVERHEAD_BYTES = 16;
 
@@ -73,6 +73,10 @@ export class SendFlow {
   readonly #queued: OutgoingRecord[] = [];
   /** Sealed and not yet known to be open, oldest first. */
   readonly #records = new Map<number, SealedRecord>();
+  /** Plaintext bytes of the records that have been sent whole. */
+  #sentBytes = 0;
+  /** The oldest record, where it was acknowledged whole when last looked at [REC-20]. */
+  #unopenedRecord: number | undefined;
   /** Where fresh sending goes on. */
   #freshRecord = 0;
   #freshOffset = 0;
@@ -127,8 +131,9 @@ export class SendFlow {
     complete: boolean,
   ): 'delivered' | 'writable' | 'nothing' | Violation {
     // [FLOW-6] Nothing is opened that was not sent, and nothing is complete before the last record.
-    if (openedBytes > this.#offset) return violation('FLOW-6', 'opened more than was sent');
-    if (complete && !(this.#finalSealed && openedBytes === this.#offset)) {
+    if (openedBytes > this.#sentBytes) return violation('FLOW-6', 'opened more than was sent');
+    const sentAll = this.#finalSealed && !this.#records.has(this.#freshRecord);
+    if (complete && !(sentAll && openedBytes === this.#offset)) {
       return violation('FLOW-6', 'complete before the last record');
     }
     if (complete) {
@@ -139,8 +144,8 @@ export class SendFlow {
     this.#limitBytes = Math.max(this.#limitBytes, limitBytes);
     this.#openedBytes = Math.max(this.#openedBytes, openedBytes);
     for (const record of this.#records.values()) {
-      // A record that ends where the opened bytes end, and is empty, may still be closed.
-      if (record.endOffset > this.#openedBytes || this.#isFinalEmpty(record)) break;
+      // The last record may be empty: only `complete` says that it has been opened.
+      if (record.endOffset > this.#openedBytes || this.#isFinal(record)) break;
       this.#records.delete(record.number);
     }
     this.#sealQueued();
@@ -169,6 +174,17 @@ export class SendFlow {
     });
   }
 
+  /**
+   * Looked at about once a second: a record that was acknowledged whole and is not known to be open a
+   * second later is sent again, since an acknowledgement of segments can be provoked by a forger [REC-20].
+   */
+  resendUnopened(): void {
+    const [oldest] = this.#records.values();
+    const acked = oldest?.acked.covers(0, oldest.sealed.length) === true;
+    if (acked && this.#unopenedRecord === oldest.number) this.onResend(oldest.number);
+    this.#unopenedRecord = acked ? oldest.number : undefined;
+  }
+
   onSegmentAcked(content: SegmentContent): void {
     const record = this.#records.get(content.record);
     if (record === undefined || record.generation !== content.generation) return;
@@ -184,7 +200,9 @@ export class SendFlow {
 
   /** Whether a slice in flight still matters. */
   isCurrent(content: SegmentContent): boolean {
-    return this.#records.get(content.record)?.generation === content.generation;
+    const record = this.#records.get(content.record);
+    if (record?.generation !== content.generation) return false;
+    return !record.acked.covers(content.offset, content.offset + content.bytes);
   }
 
   get hasSegment(): boolean {
@@ -228,6 +246,7 @@ export class SendFlow {
     if (this.#freshOffset === record.sealed.length) {
       this.#freshRecord += 1;
       this.#freshOffset = 0;
+      this.#sentBytes = record.endOffset;
     }
     return this.#segment(record, offset, bytes, false);
   }
@@ -242,11 +261,12 @@ export class SendFlow {
     };
   }
 
-  /** Seals what credit allows [FLOW-3]. */
+  /** Seals what credit allows [FLOW-3], and never keeps more than our own maximum [FLOW-13]. */
   #sealQueued(): void {
     while (this.#queued.length > 0) {
       const next = this.#queued[0]!;
-      if (this.#offset + next.plainBytes > this.#limitBytes) return;
+      const end = this.#offset + next.plainBytes;
+      if (end > this.#limitBytes || end - this.#openedBytes > SEND_FLOW_BYTES_MAX) return;
       this.#queued.shift();
       const plaintext = new Uint8Array(RECORD_HEADER_BYTES + next.payload.length);
       encodeRecordHeader(
@@ -276,7 +296,7 @@ export class SendFlow {
     }
   }
 
-  #isFinalEmpty(record: SealedRecord): boolean {
+  #isFinal(record: SealedRecord): boolean {
     return this.#finalSealed && record.number === this.#nextRecord - 1;
   }
 }

@@ -106,6 +106,7 @@ export function encodeFrame(frame: Frame, writer: Writer): void {
       encodeAck(frame, writer);
       break;
     case FrameType.CLOSE:
+      assert(text8Size(frame.text) <= CLOSE_TEXT_BYTES_MAX + 1, 'close text too long');
       writer.u16(frame.code);
       writer.text8(frame.text);
       break;
@@ -124,6 +125,7 @@ export function encodeFrame(frame: Frame, writer: Writer): void {
       encodeBody(frame.body, writer);
       break;
     case FrameType.CREDIT:
+      assert(frame.openedBytes <= frame.limitBytes, 'opened past the credit');
       writer.u32(frame.flowId);
       writer.u48(frame.limitBytes);
       writer.u48(frame.openedBytes);
@@ -221,6 +223,7 @@ function decodeCredit(reader: Reader): Frame | DecodeFailure {
 function encodeAck(frame: AckFrame, writer: Writer): void {
   const { ranges } = frame;
   assert(ranges.length >= 1 && ranges.length <= ACK_RANGES_MAX, 'number of ack ranges');
+  assert(frame.space === Space.CONTROL || frame.space === Space.SEGMENT, 'unknown space');
   writer.u8(frame.space);
   writer.u16(frame.delayUnits);
   writer.u8(ranges.length);

@@ -29,7 +29,9 @@ export interface Codec<Message> {
 
 /** The bytes of `message`, newly allocated. */
 export function encodeMessage<Message>(codec: Codec<Message>, message: Message): Uint8Array {
-  const body = new Uint8Array(codec.size(message));
+  const bytes = codec.size(message);
+  assert(bytes <= BODY_BYTES_MAX, 'message too long for a body');
+  const body = new Uint8Array(bytes);
   const writer = new Writer(body);
   codec.encode(message, writer);
   assert(writer.at === body.length, 'message size and encoding disagree');
@@ -48,6 +50,8 @@ export function decodeMessage<Message>(codec: Codec<Message>, bytes: Uint8Array)
 export const REPLICAS_MAX = 8;
 /** Most bytes of an address `host:port` or of a node's name, as UTF-8 [MSG-4]. */
 export const ADDRESS_BYTES_MAX = 80;
+/** Most nodes on one page of a STATUS reply: none is smaller than 32 bytes. */
+const STATUS_NODES_MAX = BODY_BYTES_MAX / 32;
 /** Most entries of one SETTLE query [MSG-9]. */
 export const SETTLE_ENTRIES_MAX = 20;
 /** Bytes of one entry of an inventory flow [MSG-8]. */
@@ -236,6 +240,7 @@ export interface BusyReply {
 export const initiatorParameters: Codec<InitiatorParameters> = {
   size: () => 11,
   encode(message, writer) {
+    assert(Object.values(Role).includes(message.role), 'unknown role');
     writer.u8(message.role);
     writer.u16(message.datagramBytesMax);
     writer.u32(message.windowBytes);
@@ -295,10 +300,10 @@ export const statusReply: Codec<StatusReply> = {
     writer.u48(message.bytes);
     writer.u32(message.nodesTotal);
     writer.u8(message.offload ? 1 : 0);
-    encodeList(message.nodes, writer, (node) => {
+    encodeList(message.nodes, STATUS_NODES_MAX, writer, (node) => {
       writer.fixed(node.nodeId, NODE_ID_BYTES);
-      writer.text8(node.name);
-      writer.text8(node.address);
+      encodeAddress(node.name, writer);
+      encodeAddress(node.address, writer);
       writer.u8(node.state);
       writer.u48(node.quotaBytes);
       writer.u48(node.freeBytes);
@@ -312,7 +317,7 @@ export const statusReply: Codec<StatusReply> = {
     bytes: reader.u48(),
     nodesTotal: reader.u32(),
     offload: flag(reader),
-    nodes: decodeList(reader, BODY_BYTES_MAX / 32, () => ({
+    nodes: decodeList(reader, STATUS_NODES_MAX, () => ({
       nodeId: reader.bytes(NODE_ID_BYTES),
       name: address(reader),
       address: address(reader),
@@ -330,6 +335,7 @@ export const whereToQuery: Codec<WhereToQuery> = {
   encode(message, writer) {
     writer.fixed(message.token, TOKEN_BYTES);
     writer.u48(message.bytes);
+    assert(message.replicas >= 1 && message.replicas <= REPLICAS_MAX, 'number of replicas');
     writer.u8(message.replicas);
     writer.u8(message.hash === undefined ? 0 : 1);
     if (message.hash !== undefined) writer.fixed(message.hash, HASH_BYTES);
@@ -387,7 +393,7 @@ export const commitQuery: Codec<CommitQuery> = {
     writer.fixed(message.token, TOKEN_BYTES);
     writer.fixed(message.hash, HASH_BYTES);
     writer.u48(message.bytes);
-    encodeList(message.receipts, writer, (receipt) => {
+    encodeList(message.receipts, REPLICAS_MAX, writer, (receipt) => {
       writer.fixed(receipt.nodeId, NODE_ID_BYTES);
       writer.fixed(receipt.receipt, RECEIPT_BYTES);
     });
@@ -421,8 +427,8 @@ export const joinQuery: Codec<JoinQuery> = {
   encode(message, writer) {
     writer.fixed(message.nodeId, NODE_ID_BYTES);
     writer.u48(message.incarnation);
-    writer.text8(message.name);
-    writer.text8(message.address);
+    encodeAddress(message.name, writer);
+    encodeAddress(message.address, writer);
     writer.u48(message.quotaBytes);
     writer.u48(message.freeBytes);
     writer.u8(message.offload ? 1 : 0);
@@ -454,7 +460,7 @@ export const admitReply: Codec<AdmitReply> = {
   size: (message) => CLUSTER_ID_BYTES + text8Size(message.address),
   encode(message, writer) {
     writer.fixed(message.clusterId, CLUSTER_ID_BYTES);
-    writer.text8(message.address);
+    encodeAddress(message.address, writer);
   },
   decode: (reader) => ({ clusterId: reader.bytes(CLUSTER_ID_BYTES), address: address(reader) }),
 };
@@ -468,7 +474,7 @@ export const inventoryQuery: Codec<InventoryQuery> = {
 export const settleQuery: Codec<SettleQuery> = {
   size: (message) => 1 + message.entries.length * (TOKEN_BYTES + HASH_BYTES),
   encode(message, writer) {
-    encodeList(message.entries, writer, (entry) => {
+    encodeList(message.entries, SETTLE_ENTRIES_MAX, writer, (entry) => {
       writer.fixed(entry.token, TOKEN_BYTES);
       writer.fixed(entry.hash, HASH_BYTES);
     });
@@ -484,7 +490,7 @@ export const settleQuery: Codec<SettleQuery> = {
 export const settleReply: Codec<SettleReply> = {
   size: (message) => 1 + message.settlements.length,
   encode(message, writer) {
-    encodeList(message.settlements, writer, (settlement) => writer.u8(settlement));
+    encodeList(message.settlements, SETTLE_ENTRIES_MAX, writer, (settlement) => writer.u8(settlement));
   },
   decode: (reader) => ({
     settlements: decodeList(reader, SETTLE_ENTRIES_MAX, () => oneOf(reader, Settlement)),
@@ -549,7 +555,13 @@ export const busyReply: Codec<BusyReply> = {
   decode: (reader) => ({ retryMillis: reader.u32() }),
 };
 
-function encodeList<Item>(items: readonly Item[], writer: Writer, encode: (item: Item) => void): void {
+function encodeList<Item>(
+  items: readonly Item[],
+  max: number,
+  writer: Writer,
+  encode: (item: Item) => void,
+): void {
+  assert(items.length <= max, 'list too long');
   writer.u8(items.length);
   for (const item of items) encode(item);
 }
@@ -568,9 +580,9 @@ function locationsSize(locations: readonly Location[]): number {
 }
 
 function encodeLocations(locations: readonly Location[], writer: Writer): void {
-  encodeList(locations, writer, (location) => {
+  encodeList(locations, REPLICAS_MAX, writer, (location) => {
     writer.fixed(location.nodeId, NODE_ID_BYTES);
-    writer.text8(location.address);
+    encodeAddress(location.address, writer);
   });
 }
 
@@ -579,6 +591,11 @@ function decodeLocations(reader: Reader): Location[] {
     nodeId: reader.bytes(NODE_ID_BYTES),
     address: address(reader),
   }));
+}
+
+function encodeAddress(text: string, writer: Writer): void {
+  assert(text8Size(text) <= ADDRESS_BYTES_MAX + 1, 'name or address too long');
+  writer.text8(text);
 }
 
 function address(reader: Reader): string {

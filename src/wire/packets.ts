@@ -191,6 +191,7 @@ export function encodeSealedHeader(
   tag: SessionTag,
   number: PacketNumber,
 ): void {
+  assert(epochBits <= EPOCH_MASK, 'epoch bits out of range');
   const writer = new Writer(buffer, at, at + SEALED_HEADER_BYTES);
   encodePrefix(writer, PacketType.SEALED, epochBits, bytes);
   encodeTag(writer, tag);
@@ -204,6 +205,13 @@ export function encodeSegmentHeader(
   bytes: number,
   header: Omit<SegmentPacket, 'type' | 'payload'>,
 ): void {
+  const payloadBytes = bytes - SEGMENT_HEADER_BYTES;
+  assert(header.epochBits <= EPOCH_MASK, 'epoch bits out of range');
+  assert(header.sealedBytes <= SEALED_RECORD_BYTES_MAX, 'record too long');
+  assert(
+    payloadBytes > 0 && header.offset + payloadBytes <= header.sealedBytes,
+    'segment outside its record',
+  );
   const writer = new Writer(buffer, at, at + SEGMENT_HEADER_BYTES);
   encodePrefix(writer, PacketType.SEGMENT, header.epochBits, bytes);
   encodeTag(writer, header.tag);
@@ -235,7 +243,8 @@ export function decodePacket(bytes: Uint8Array, at = 0): Packet | DecodeFailure 
 export function packetLength(bytes: Uint8Array, at: number): number {
   if (bytes.length - at < PACKET_PREFIX_BYTES) return 0;
   const length = (bytes[at + 2]! << 8) | bytes[at + 3]!;
-  return length >= PACKET_PREFIX_BYTES && length <= bytes.length - at ? length : 0;
+  if (length < PACKET_PREFIX_BYTES || length > PACKET_BYTES_MAX) return 0;
+  return length <= bytes.length - at ? length : 0;
 }
 
 function decodeBody(

@@ -119,7 +119,9 @@ export class Reader {
   /** `count` bytes, copied. */
   bytes(count: number): Uint8Array {
     if (!this.#has(count)) return EMPTY;
-    const copy = this.#bytes.slice(this.at, this.at + count);
+    // Not `slice`: on a Buffer that would be a view, and keep the datagram alive.
+    const copy = new Uint8Array(count);
+    copy.set(this.#bytes.subarray(this.at, this.at + count));
     this.at += count;
     return copy;
   }

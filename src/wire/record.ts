@@ -28,6 +28,7 @@ export interface RecordHeader {
 /** Writes `header` at `at`; it takes {@link RECORD_HEADER_BYTES}. */
 export function encodeRecordHeader(header: RecordHeader, buffer: Uint8Array, at: number): void {
   assert(header.dataLeft >= DATA_LEFT_UNKNOWN, 'dataLeft below -1');
+  assert(header.plainBytes <= RECORD_BYTES_MAX, 'record too long');
   const writer = new Writer(buffer, at, at + RECORD_HEADER_BYTES);
   writer.u8(header.encoding);
   writer.u48(header.offset);

@@ -31,6 +31,7 @@ export class Writer {
 
   /** Writes into `buffer` from `at`, never past `end`. The buffer is borrowed. */
   constructor(buffer: Uint8Array, at = 0, end = buffer.length) {
+    assert(end <= buffer.length, 'writer ends behind its buffer');
     this.buffer = buffer;
     this.at = at;
     this.#end = end;
@@ -41,13 +42,13 @@ export class Writer {
   }
 
   u8(value: number): void {
-    assert(value >= 0 && value <= 0xff, 'u8 out of range');
+    assert((value & 0xff) === value, 'u8 out of range');
     this.#room(1);
     this.buffer[this.at++] = value;
   }
 
   u16(value: number): void {
-    assert(value >= 0 && value <= 0xffff, 'u16 out of range');
+    assert((value & 0xffff) === value, 'u16 out of range');
     this.#room(2);
     this.buffer[this.at] = value >>> 8;
     this.buffer[this.at + 1] = value;
@@ -55,7 +56,7 @@ export class Writer {
   }
 
   u32(value: number): void {
-    assert(value >= 0 && value < TWO_TO_32, 'u32 out of range');
+    assert(value >>> 0 === value, 'u32 out of range');
     this.#room(4);
     const { buffer, at } = this;
     buffer[at] = value >>> 24;

@@ -1,0 +1,169 @@
+/**
+ * A state store in memory, for the simulator: the same port and the same refusals as the one on
+ * lmdb, without clock or chance, and with faults that a test asks for.
+ */
+
+import { equalBytes } from '../src/base/bytes.ts';
+import { GramlineError } from '../src/base/errors.ts';
+import type { CommitResult, Comparison, StateOperation } from '../src/nodes/ports.ts';
+import {
+  COMMITS_QUEUED_MAX,
+  checkCommit,
+  checkRange,
+  stateBusy,
+  stateClosed,
+} from '../src/store/state-limits.ts';
+import type { ClusterStateStore } from '../src/store/state-store.ts';
+
+export interface MemoryStateStoreOptions {
+  /** 16 bytes. */
+  readonly clusterId: Uint8Array;
+}
+
+/** What outlasts a crash. Keys are strings of one character a byte: they sort like the bytes. */
+interface MemoryState {
+  revision: number;
+  readonly values: Map<string, Uint8Array>;
+  readonly sortedKeys: string[];
+  isFull: boolean;
+}
+
+export class MemoryStateStore implements ClusterStateStore {
+  readonly #options: MemoryStateStoreOptions;
+  readonly #state: MemoryState;
+  #queued = 0;
+  #tail: Promise<unknown> = Promise.resolve();
+  #status: 'open' | 'closed' | 'crashed' = 'open';
+
+  constructor(
+    options: MemoryStateStoreOptions,
+    state: MemoryState = { revision: 0, values: new Map(), sortedKeys: [], isFull: false },
+  ) {
+    this.#options = options;
+    this.#state = state;
+  }
+
+  /** Ends the store as `kill -9` would: commits that were not answered are lost, and reject. */
+  crash(): void {
+    this.#status = 'crashed';
+  }
+
+  /** Makes the disk full, or gives it room again. */
+  fail(full: boolean): void {
+    this.#state.isFull = full;
+  }
+
+  /** The next start on the same state, after `crash` or `close`. */
+  reopen(): MemoryStateStore {
+    if (this.#status === 'open') {
+      throw new GramlineError('GRAMLINE_IN_USE', 'The memory store is open: close it, or let it crash.');
+    }
+    return new MemoryStateStore(this.#options, this.#state);
+  }
+
+  get clusterId(): Uint8Array {
+    return this.#options.clusterId.slice();
+  }
+
+  get revision(): number {
+    return this.#state.revision;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    this.#requireOpen();
+    return this.#state.values.get(textOf(key))?.slice();
+  }
+
+  range(start: Uint8Array, end: Uint8Array, limit: number): Iterable<readonly [Uint8Array, Uint8Array]> {
+    this.#requireOpen();
+    checkRange(start, end);
+    const { sortedKeys, values } = this.#state;
+    const endText = textOf(end);
+    const found: [Uint8Array, Uint8Array][] = [];
+    for (let index = placeOf(sortedKeys, textOf(start)); index < sortedKeys.length; index++) {
+      const key = sortedKeys[index]!;
+      if (key >= endText || found.length >= limit) break;
+      found.push([bytesOf(key), values.get(key)!.slice()]);
+    }
+    return found;
+  }
+
+  async commit(compare: readonly Comparison[], operations: readonly StateOperation[]): Promise<CommitResult> {
+    this.#requireOpen();
+    checkCommit(compare, operations);
+    if (this.#queued >= COMMITS_QUEUED_MAX) throw stateBusy();
+    const compared = compare.map(({ key, equals }) => ({ key: textOf(key), equals: equals?.slice() }));
+    const changes = operations.map(({ key, value }) => ({ key: textOf(key), value: value?.slice() }));
+    this.#queued++;
+    // Applied in a later turn, so that a crash in this one loses it.
+    const result = this.#tail.then(() => {
+      this.#queued--;
+      return this.#apply(compared, changes);
+    });
+    this.#tail = result.catch(() => {});
+    return result;
+  }
+
+  async close(): Promise<void> {
+    if (this.#status !== 'open') return;
+    this.#status = 'closed';
+    await this.#tail;
+  }
+
+  #apply(
+    compare: readonly { readonly key: string; readonly equals: Uint8Array | undefined }[],
+    changes: readonly { readonly key: string; readonly value: Uint8Array | undefined }[],
+  ): CommitResult {
+    if (this.#status === 'crashed') throw stateClosed();
+    if (this.#state.isFull)
+      throw new GramlineError(
+        'GRAMLINE_NO_SPACE',
+        'The simulated disk is full. Call fail(false) to give it room.',
+      );
+    const ok = compare.every(({ key, equals }) => {
+      const value = this.#state.values.get(key);
+      return value === undefined || equals === undefined ? value === equals : equalBytes(value, equals);
+    });
+    if (ok) {
+      for (const { key, value } of changes) this.#change(key, value);
+      this.#state.revision++;
+    }
+    return { ok, revision: this.#state.revision };
+  }
+
+  #change(key: string, value: Uint8Array | undefined): void {
+    const { values, sortedKeys } = this.#state;
+    const isThere = values.has(key);
+    if (value === undefined) {
+      if (isThere) sortedKeys.splice(placeOf(sortedKeys, key), 1);
+      values.delete(key);
+      return;
+    }
+    if (!isThere) sortedKeys.splice(placeOf(sortedKeys, key), 0, key);
+    values.set(key, value);
+  }
+
+  #requireOpen(): void {
+    if (this.#status !== 'open') throw stateClosed();
+  }
+}
+
+/** Index of the first of `sorted` that is not less than `key`. */
+function placeOf(sorted: readonly string[], key: string): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (sorted[middle]! < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+}
+
+function bytesOf(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, 'latin1'));
+}

@@ -1,0 +1,119 @@
+/** The slow twin of the codec, third part: a table for each message. Numbers stand here as the spec has them. */
+
+import type * as wire from '../../src/wire/index.ts';
+import {
+  bytes,
+  type Field,
+  flag,
+  list,
+  oneOf,
+  optional,
+  refuseUnless,
+  table,
+  text,
+  u8,
+  u16,
+  u32,
+  u48,
+} from './fields.ts';
+
+const hash = bytes(32);
+const token = bytes(8);
+const nodeId = bytes(16);
+const receipt = bytes(16);
+const address = text(80);
+const tag = table<wire.SessionTag>({ high: u32, low: u32 });
+const locations = list(8, table<wire.Location>({ nodeId, address }));
+
+/** Field tables may hold plain numbers where the message type has named ones. */
+type Loose<Message> = {
+  readonly [Name in keyof Message]: Message[Name] extends number ? number : Message[Name];
+};
+
+const replicas: Field<number> = {
+  put(value) {
+    refuseUnless(value >= 1 && value <= 8, 'number of replicas');
+    return u8.put(value);
+  },
+  get(input) {
+    const value = u8.get(input);
+    refuseUnless(value >= 1 && value <= 8, 'number of replicas');
+    return value;
+  },
+};
+
+/** By the name that the codec has in `src/wire/messages.ts`. */
+export const MESSAGES = {
+  initiatorParameters: table<Loose<wire.InitiatorParameters>>({
+    role: oneOf(1, 2, 3),
+    datagramBytesMax: u16,
+    windowBytes: u32,
+    idleMillis: u32,
+  }),
+  responderParameters: table<wire.ResponderParameters>({
+    port: u16,
+    tag,
+    datagramBytesMax: u16,
+    windowBytes: u32,
+    idleMillis: u32,
+  }),
+  emptyMessage: table<Record<never, never>>({}),
+  statusQuery: table<wire.StatusQuery>({ cursor: u32 }),
+  statusReply: table<Omit<wire.StatusReply, 'nodes'> & { readonly nodes: readonly Loose<wire.NodeStatus>[] }>(
+    {
+      revision: u48,
+      objects: u48,
+      bytes: u48,
+      nodesTotal: u32,
+      offload: flag,
+      nodes: list(
+        32,
+        table<Loose<wire.NodeStatus>>({
+          nodeId,
+          name: address,
+          address,
+          state: oneOf(0, 1, 2),
+          quotaBytes: u48,
+          freeBytes: u48,
+          objects: u48,
+          offload: flag,
+        }),
+      ),
+    },
+  ),
+  whereToQuery: table<wire.WhereToQuery>({ token, bytes: u48, replicas, hash: optional(hash) }),
+  whereToReply: table<wire.WhereToReply>({ leaseMillis: u32, locations }),
+  noSpaceReply: table<wire.NoSpaceReply>({ freeBytes: u48, nodesUp: u16 }),
+  hashQuery: table<wire.HashQuery>({ hash }),
+  whereIsReply: table<wire.WhereIsReply>({ bytes: u48, revision: u48, locations }),
+  commitQuery: table<wire.CommitQuery>({
+    token,
+    hash,
+    bytes: u48,
+    receipts: list(8, table<wire.Receipt>({ nodeId, receipt })),
+  }),
+  revisionReply: table<wire.RevisionReply>({ revision: u48 }),
+  tokenQuery: table<wire.TokenQuery>({ token }),
+  joinQuery: table<wire.JoinQuery>({
+    nodeId,
+    incarnation: u48,
+    name: address,
+    address,
+    quotaBytes: u48,
+    freeBytes: u48,
+    offload: flag,
+  }),
+  joinReply: table<wire.JoinReply>({ nonce: bytes(32) }),
+  admitQuery: table<wire.AdmitQuery>({ proof: bytes(32) }),
+  admitReply: table<wire.AdmitReply>({ clusterId: bytes(16), address }),
+  inventoryQuery: table<wire.InventoryQuery>({ entries: u48 }),
+  settleQuery: table<wire.SettleQuery>({ entries: list(20, table<wire.SettleEntry>({ token, hash })) }),
+  settleReply: table<{ readonly settlements: readonly number[] }>({ settlements: list(20, oneOf(0, 1, 2)) }),
+  storeQuery: table<wire.StoreQuery>({ token, bytes: u48 }),
+  storeReply: table<wire.StoreReply>({ hash, receipt }),
+  readQuery: table<wire.ReadQuery>({ hash, offset: u48, length: u48, creditBytes: u48, recordBytes: u32 }),
+  readReply: table<wire.ReadReply>({ bytes: u48 }),
+  loadNotice: table<wire.LoadNotice>({ freeBytes: u48, objects: u48, full: flag }),
+  busyReply: table<wire.BusyReply>({ retryMillis: u32 }),
+};
+export type MessageName = keyof typeof MESSAGES;

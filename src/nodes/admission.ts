@@ -1,0 +1,226 @@
+/**
+ * How nodes come, stay and go, at the coordinator: challenge, admission, load, inventory, damage.
+ *
+ *   connected -- JOIN --> challenged -- ADMIT, right proof --> up -- session ends --> down
+ *   challenged -- ADMIT, wrong proof --> connected;   down -- a new session joins --> up
+ *
+ * The secret never travels: the node proves that it knows it by a MAC over this session's
+ * handshake hash and our nonce [ADM-1], so that the proof is worth nothing in another session.
+ */
+
+import { formatAddress, tryParseAddress } from '../base/address.ts';
+import { toHex } from '../base/bytes.ts';
+import { GramlineError } from '../base/errors.ts';
+import { checkAdmissionProof, type Suite } from '../crypto/index.ts';
+import {
+  ADMISSION_NONCE_BYTES,
+  admitQuery,
+  admitReply,
+  decodeMessage,
+  encodeMessage,
+  HASH_BYTES,
+  hashQuery,
+  INVENTORY_ENTRY_BYTES,
+  inventoryQuery,
+  isFailure,
+  type JoinQuery,
+  joinQuery,
+  joinReply,
+  loadNotice,
+  NoticeKind,
+  QueryKind,
+  Reader,
+  ResultCode,
+} from '../wire/index.ts';
+import type { Catalog } from './catalog.ts';
+import type { Member, Membership } from './membership.ts';
+import type { CloseReason, Connection, Entropy, IncomingQuery, Log } from './ports.ts';
+import { ADMISSION_ROLE, readQuery } from './roles.ts';
+
+/** Objects in one inventory at most. */
+const INVENTORY_ENTRIES_MAX = 100_000_000;
+
+export interface AdmissionOptions {
+  readonly suite: Suite;
+  readonly entropy: Entropy;
+  readonly log: Log;
+  readonly clusterId: Uint8Array;
+  readonly admissionSecret: Uint8Array;
+  readonly catalog: Catalog;
+  readonly members: Membership;
+}
+
+interface Challenge {
+  readonly nonce: Uint8Array;
+  readonly join: JoinQuery;
+}
+
+interface Admitted {
+  readonly member: Member;
+  /** Revision of the catalog when the node joined: what was written later, its inventory may lack. */
+  readonly revision: number;
+}
+
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #challenges = new WeakMap<Connection, Challenge>();
+  readonly #admitted = new WeakMap<Connection, Admitted>();
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+  }
+
+  /** The node behind a connection, once it is admitted and as long as this is its newest session. */
+  memberOf(connection: Connection): Member | undefined {
+    const member = this.#admitted.get(connection)?.member;
+    return member?.connection === connection ? member : undefined;
+  }
+
+  join(connection: Connection, query: IncomingQuery): void {
+    const join = readQuery(query, joinQuery);
+    if (join === undefined) return;
+    // [ADM-3] A fresh nonce for every try.
+    const nonce = this.#options.entropy.bytes(ADMISSION_NONCE_BYTES);
+    this.#challenges.set(connection, { nonce, join });
+    query.reply(ResultCode.OK, encodeMessage(joinReply, { nonce }));
+  }
+
+  admit(connection: Connection, query: IncomingQuery): void {
+    const { suite, admissionSecret, members, clusterId, catalog, log } = this.#options;
+    const message = readQuery(query, admitQuery);
+    if (message === undefined) return;
+    const challenge = this.#challenges.get(connection);
+    this.#challenges.delete(connection);
+    const proven =
+      challenge !== undefined &&
+      checkAdmissionProof(
+        suite,
+        admissionSecret,
+        connection.handshakeHash,
+        challenge.nonce,
+        ADMISSION_ROLE,
+        message.proof,
+      );
+    if (!proven) {
+      log.warn('a node was refused: its admission secret differs', { host: connection.peerHost });
+      return query.reply(ResultCode.DENIED);
+    }
+    const { join } = challenge;
+    const known = members.get(join.nodeId);
+    // [ADM-4] Of two that claim one id, the newer start wins; the same start twice is a copied directory.
+    if (known?.isUp === true && known.incarnation >= join.incarnation) {
+      log.warn('a node was refused: another with the same id is up', { host: connection.peerHost });
+      return query.reply(ResultCode.CONFLICT);
+    }
+    if (known === undefined && members.full) return query.reply(ResultCode.BUSY);
+    const replaced = known?.connection;
+    const address = reachableAddress(join.address, connection.peerHost);
+    const member = members.admit({ ...join, address }, connection);
+    void replaced?.close();
+    this.#admitted.set(connection, { member, revision: catalog.revision });
+    log.info('a node is up', { name: member.name, address, node: toHex(member.nodeId) });
+    query.reply(ResultCode.OK, encodeMessage(admitReply, { clusterId, address }));
+  }
+
+  onNotice(connection: Connection, kind: number, body: Uint8Array): void {
+    const member = this.memberOf(connection);
+    if (member === undefined || kind !== NoticeKind.LOAD) return;
+    const load = decodeMessage(loadNotice, body);
+    if (isFailure(load)) return;
+    if (load.full && !member.full)
+      this.#options.log.warn('the disk of a node is full', { name: member.name });
+    member.freeBytes = load.freeBytes;
+    member.objects = load.objects;
+    member.full = load.full;
+  }
+
+  onClosed(connection: Connection, reason: CloseReason): void {
+    const member = this.memberOf(connection);
+    if (member === undefined) return;
+    member.connection = undefined;
+    this.#options.log.warn('a node is down', { name: member.name, reason: reason.kind });
+  }
+
+  /**
+   * Compares what the node has with what the catalog says. Replicas that it lacks are struck, ones
+   * that the catalog lacks are added, removed objects are deleted there [DEFS-12].
+   */
+  async inventory(connection: Connection, query: IncomingQuery): Promise<void> {
+    const { catalog, log } = this.#options;
+    const message = readQuery(query, inventoryQuery);
+    if (message === undefined) return;
+    const admitted = this.#admitted.get(connection);
+    const member = this.memberOf(connection);
+    if (admitted === undefined || member === undefined) return query.reply(ResultCode.DENIED);
+    if (message.entries > INVENTORY_ENTRIES_MAX) return query.reply(ResultCode.BUSY);
+    const present = new Set<string>();
+    let added = 0;
+    for await (const { hash, bytes } of inventoryEntries(query)) {
+      present.add(toHex(hash));
+      if (catalog.isRemoved(hash)) this.tellToDelete(member.nodeId, hash);
+      else if (await this.#adopt(hash, bytes, member.nodeId)) added += 1;
+    }
+    if (present.size !== message.entries)
+      throw new GramlineError('GRAMLINE_PROTOCOL', 'inventory of another length');
+    let struck = 0;
+    for (const { hash, entry } of [...catalog.heldBy(member.nodeId)]) {
+      if (present.has(toHex(hash)) || entry.revision > admitted.revision) continue;
+      if (await catalog.removeReplica(hash, member.nodeId, admitted.revision)) struck += 1;
+    }
+    member.objects = present.size;
+    log.info('inventory taken', { name: member.name, objects: present.size, added, struck });
+    query.reply(ResultCode.OK);
+  }
+
+  /** A node found one of its objects damaged: that replica no longer counts. */
+  async corrupt(connection: Connection, query: IncomingQuery): Promise<void> {
+    const message = readQuery(query, hashQuery);
+    if (message === undefined) return;
+    const member = this.memberOf(connection);
+    if (member === undefined) return query.reply(ResultCode.DENIED);
+    await this.#options.catalog.removeReplica(message.hash, member.nodeId);
+    this.#options.log.warn('an object was damaged', { name: member.name, hash: toHex(message.hash) });
+    query.reply(ResultCode.OK);
+  }
+
+  /** Tells a node, if it is up, to delete an object. It finds out by its inventory otherwise. */
+  tellToDelete(nodeId: Uint8Array, hash: Uint8Array): void {
+    const { connection } = this.#options.members.get(nodeId) ?? {};
+    if (connection === undefined) return;
+    connection.query(QueryKind.DELETE, encodeMessage(hashQuery, { hash })).catch((error: unknown) => {
+      this.#options.log.warn('a node did not delete an object', { reason: String(error) });
+    });
+  }
+
+  async #adopt(hash: Uint8Array, bytes: number, nodeId: Uint8Array): Promise<boolean> {
+    const { catalog } = this.#options;
+    const entry = catalog.lookup(hash);
+    if (entry === undefined) return catalog.create(hash, bytes, [nodeId], 0);
+    return catalog.addReplicas(hash, [nodeId]);
+  }
+}
+
+/** The entries of an inventory flow, which cuts them anywhere. */
+async function* inventoryEntries(
+  query: IncomingQuery,
+): AsyncIterable<{ readonly hash: Uint8Array; readonly bytes: number }> {
+  const flow = query.receive();
+  let rest = new Uint8Array(0);
+  for (let record = await flow.next(); record !== undefined; record = await flow.next()) {
+    const bytes = new Uint8Array(rest.length + record.payload.length);
+    bytes.set(rest);
+    bytes.set(record.payload, rest.length);
+    const whole = bytes.length - (bytes.length % INVENTORY_ENTRY_BYTES);
+    const reader = new Reader(bytes, 0, whole);
+    while (reader.remaining > 0) yield { hash: reader.bytes(HASH_BYTES), bytes: reader.u48() };
+    rest = bytes.slice(whole);
+  }
+}
+
+/** What the node said, with the host that we see where it named none. */
+function reachableAddress(claimed: string, peerHost: string): string {
+  const parsed = tryParseAddress(claimed);
+  if (parsed === undefined) return claimed;
+  const unspecified = parsed.host === '0.0.0.0' || parsed.host === '::';
+  return unspecified ? formatAddress(peerHost, parsed.port) : claimed;
+}

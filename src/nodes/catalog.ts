@@ -1,0 +1,259 @@
+/**
+ * The catalog: which object is where. Every entry is a key of the state store, so that reads are
+ * answered from memory and commits are durable.
+ *
+ * Keys: `o` hash -> entry, `t` hash -> tombstone, `c` -> totals.
+ */
+
+import { concatBytes, equalBytes, utf8 } from '../base/bytes.ts';
+import { HASH_BYTES, NODE_ID_BYTES, REPLICAS_MAX, Reader, Writer } from '../wire/index.ts';
+import type { Comparison, StateOperation, StateStore } from './ports.ts';
+
+export interface CatalogEntry {
+  readonly bytes: number;
+  readonly createdMillis: number;
+  /** Revision of the catalog after which this entry was written. */
+  readonly revision: number;
+  /** How often it was asked for, and until when it is kept: 0 = for ever. */
+  readonly requests: number;
+  readonly expiresMillis: number;
+  readonly replicas: readonly Uint8Array[];
+}
+
+export interface CatalogTotals {
+  readonly objects: number;
+  readonly bytes: number;
+}
+
+const OBJECT_PREFIX = utf8('o');
+const OBJECT_END = utf8('p');
+const TOMBSTONE_PREFIX = utf8('t');
+const TOMBSTONE_END = utf8('u');
+const TOTALS_KEY = utf8('c');
+const ENTRY_VERSION = 1;
+const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + 1;
+/** A commit that lost against another is tried again this often. */
+const COMMIT_TRIES_MAX = 16;
+/** Removed objects are remembered this long, so that a node that was away does not bring them back. */
+const TOMBSTONE_MILLIS = 30 * 24 * 3_600_000;
+/** Tombstones looked at in one sweep. */
+const TOMBSTONE_SWEEP_MAX = 10_000;
+
+export class Catalog {
+  readonly #state: StateStore;
+  #totals: CatalogTotals;
+
+  constructor(state: StateStore) {
+    this.#state = state;
+    this.#totals = decodeTotals(state.get(TOTALS_KEY));
+  }
+
+  get revision(): number {
+    return this.#state.revision;
+  }
+
+  get totals(): CatalogTotals {
+    return this.#totals;
+  }
+
+  /** The entry of an object, or undefined. Never waits. */
+  lookup(hash: Uint8Array): CatalogEntry | undefined {
+    const value = this.#state.get(objectKey(hash));
+    return value === undefined ? undefined : decodeEntry(value);
+  }
+
+  /** Whether this object was removed on purpose. */
+  isRemoved(hash: Uint8Array): boolean {
+    return this.#state.get(tombstoneKey(hash)) !== undefined;
+  }
+
+  /** All objects of which `nodeId` holds a replica, as the catalog has it. */
+  *heldBy(nodeId: Uint8Array): Iterable<{ readonly hash: Uint8Array; readonly entry: CatalogEntry }> {
+    for (const [key, value] of this.#state.range(OBJECT_PREFIX, OBJECT_END, Number.MAX_SAFE_INTEGER)) {
+      const entry = decodeEntry(value);
+      if (hasReplica(entry, nodeId)) yield { hash: key.slice(1), entry };
+    }
+  }
+
+  /** Creates the entry; false, changing nothing, when there is one. Durable when it resolves. */
+  async create(
+    hash: Uint8Array,
+    bytes: number,
+    replicas: readonly Uint8Array[],
+    nowMillis: number,
+  ): Promise<boolean> {
+    return this.#update(hash, (entry) =>
+      entry === undefined
+        ? { bytes, createdMillis: nowMillis, revision: 0, requests: 0, expiresMillis: 0, replicas }
+        : 'keep',
+    );
+  }
+
+  /** Adds replicas to an entry, up to the maximum; false when it has none to add to. */
+  async addReplicas(hash: Uint8Array, replicas: readonly Uint8Array[]): Promise<boolean> {
+    return this.#update(hash, (entry) => {
+      if (entry === undefined) return 'keep';
+      const fresh = replicas.filter((nodeId) => !hasReplica(entry, nodeId));
+      const all = [...entry.replicas, ...fresh].slice(0, REPLICAS_MAX);
+      return all.length === entry.replicas.length ? 'keep' : { ...entry, replicas: all };
+    });
+  }
+
+  /** A node no longer holds this object. The entry stays, even without replicas: the loss is known. */
+  async removeReplica(
+    hash: Uint8Array,
+    nodeId: Uint8Array,
+    writtenUpTo = Number.MAX_SAFE_INTEGER,
+  ): Promise<boolean> {
+    return this.#update(hash, (entry) => {
+      if (entry === undefined || entry.revision > writtenUpTo || !hasReplica(entry, nodeId)) return 'keep';
+      return { ...entry, replicas: entry.replicas.filter((replica) => !equalBytes(replica, nodeId)) };
+    });
+  }
+
+  /** Removes the object and remembers that it was removed; returns what it was. */
+  async remove(hash: Uint8Array, nowMillis: number): Promise<CatalogEntry | undefined> {
+    let removed: CatalogEntry | undefined;
+    await this.#update(
+      hash,
+      (entry) => {
+        removed = entry;
+        return entry === undefined ? 'keep' : 'remove';
+      },
+      nowMillis,
+    );
+    return removed;
+  }
+
+  /** Forgets tombstones that are old enough. */
+  async sweepTombstones(nowMillis: number): Promise<void> {
+    const old: StateOperation[] = [];
+    for (const [key, value] of this.#state.range(TOMBSTONE_PREFIX, TOMBSTONE_END, TOMBSTONE_SWEEP_MAX)) {
+      if (new Reader(value).u48() + TOMBSTONE_MILLIS < nowMillis)
+        old.push({ key: key.slice(), value: undefined });
+    }
+    if (old.length > 0) await this.#state.commit([], old);
+  }
+
+  async #update(
+    hash: Uint8Array,
+    change: (entry: CatalogEntry | undefined) => CatalogEntry | 'keep' | 'remove',
+    nowMillis = 0,
+  ): Promise<boolean> {
+    const key = objectKey(hash);
+    for (let attempt = 0; attempt < COMMIT_TRIES_MAX; attempt++) {
+      const before = this.#state.get(key);
+      const entry = before === undefined ? undefined : decodeEntry(before);
+      const next = change(entry);
+      if (next === 'keep') return false;
+      const compare: Comparison[] = [{ key, equals: before }];
+      const operations: StateOperation[] = [];
+      const totals = this.#totals;
+      let { objects, bytes } = totals;
+      if (next === 'remove') {
+        objects -= 1;
+        bytes -= entry!.bytes;
+        operations.push(
+          { key, value: undefined },
+          { key: tombstoneKey(hash), value: encodeMillis(nowMillis) },
+        );
+      } else {
+        if (entry === undefined) {
+          objects += 1;
+          bytes += next.bytes;
+          operations.push({ key: tombstoneKey(hash), value: undefined });
+        }
+        operations.push({ key, value: encodeEntry({ ...next, revision: this.#state.revision + 1 }) });
+      }
+      // Totals are counted here before the commit is durable, and taken back when it fails: commits
+      // under way at the same time then write totals that include each other.
+      const objectsDelta = objects - totals.objects;
+      const bytesDelta = bytes - totals.bytes;
+      this.#totals = { objects, bytes };
+      operations.push({ key: TOTALS_KEY, value: encodeTotals(this.#totals) });
+      const undo = (): void => {
+        this.#totals = {
+          objects: this.#totals.objects - objectsDelta,
+          bytes: this.#totals.bytes - bytesDelta,
+        };
+      };
+      try {
+        const { ok } = await this.#state.commit(compare, operations);
+        if (ok) return true;
+      } catch (error) {
+        undo();
+        throw error;
+      }
+      undo();
+    }
+    return false;
+  }
+}
+
+export function hasReplica(entry: CatalogEntry, nodeId: Uint8Array): boolean {
+  return entry.replicas.some((replica) => equalBytes(replica, nodeId));
+}
+
+function objectKey(hash: Uint8Array): Uint8Array {
+  return concatBytes(OBJECT_PREFIX, hash);
+}
+
+function tombstoneKey(hash: Uint8Array): Uint8Array {
+  return concatBytes(TOMBSTONE_PREFIX, hash);
+}
+
+function encodeMillis(millis: number): Uint8Array {
+  const writer = new Writer(new Uint8Array(6));
+  writer.u48(millis);
+  return writer.buffer;
+}
+
+function encodeEntry(entry: CatalogEntry): Uint8Array {
+  const writer = new Writer(new Uint8Array(ENTRY_FIXED_BYTES + entry.replicas.length * NODE_ID_BYTES));
+  writer.u8(ENTRY_VERSION);
+  writer.u48(entry.bytes);
+  writer.u48(entry.createdMillis);
+  writer.u48(entry.revision);
+  writer.u32(entry.requests);
+  writer.u48(entry.expiresMillis);
+  writer.u8(entry.replicas.length);
+  for (const replica of entry.replicas) writer.fixed(replica, NODE_ID_BYTES);
+  return writer.buffer;
+}
+
+function decodeEntry(value: Uint8Array): CatalogEntry {
+  const reader = new Reader(value);
+  const version = reader.u8();
+  const entry = {
+    bytes: reader.u48(),
+    createdMillis: reader.u48(),
+    revision: reader.u48(),
+    requests: reader.u32(),
+    expiresMillis: reader.u48(),
+  };
+  const replicas: Uint8Array[] = [];
+  for (let count = reader.u8(); count > 0 && reader.failure === undefined; count--) {
+    replicas.push(reader.bytes(NODE_ID_BYTES));
+  }
+  reader.end();
+  if (version !== ENTRY_VERSION || reader.failure !== undefined) {
+    throw new Error('the catalog holds an entry that this version cannot read: it was damaged, or is newer');
+  }
+  return { ...entry, replicas };
+}
+
+function encodeTotals(totals: CatalogTotals): Uint8Array {
+  const writer = new Writer(new Uint8Array(12));
+  writer.u48(totals.objects);
+  writer.u48(totals.bytes);
+  return writer.buffer;
+}
+
+function decodeTotals(value: Uint8Array | undefined): CatalogTotals {
+  if (value === undefined) return { objects: 0, bytes: 0 };
+  const reader = new Reader(value);
+  return { objects: reader.u48(), bytes: reader.u48() };
+}
+
+/** Bytes of an object's hash, which is its name. */
+export const OBJECT_NAME_BYTES = HASH_BYTES;

@@ -1,0 +1,353 @@
+/**
+ * The client: asks coordinators where objects are and fit, moves them to and from nodes. How an
+ * object is sent is `put.ts`, how it is fetched `get.ts`.
+ */
+
+import { fromHex, toHex } from '../base/bytes.ts';
+import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { type Micros, micros, seconds } from '../base/units.ts';
+import {
+  type Codec,
+  decodeMessage,
+  emptyMessage,
+  encodeMessage,
+  HASH_BYTES,
+  hashQuery,
+  isFailure,
+  type NodeState,
+  noSpaceReply,
+  QueryKind,
+  ResultCode,
+  Role,
+  statusQuery,
+  statusReply,
+  TOKEN_BYTES,
+  tokenQuery,
+  whereIsReply,
+  whereToQuery,
+  whereToReply,
+} from '../wire/index.ts';
+import { ConnectionCache } from './connection-cache.ts';
+import { getObject } from './get.ts';
+import type {
+  CallOptions,
+  Clock,
+  Compression,
+  Connection,
+  Entropy,
+  Hashing,
+  Log,
+  Reply,
+  TransferCounts,
+  Transport,
+} from './ports.ts';
+import { putObject } from './put.ts';
+import { readReply } from './roles.ts';
+
+/** Tries of one query over all coordinators together. */
+const ASK_TRIES_MAX = 3;
+/** How long one coordinator may take to answer a HELLO. */
+const CONNECT_MICROS: Micros = seconds(4);
+/** Replicas of a put that does not say how many. */
+export const REPLICAS_DEFAULT = 2;
+
+export interface ClientOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly hashing: Hashing;
+  readonly compression: Compression;
+  /** `host:port` of coordinators, tried in turn. */
+  readonly coordinators: readonly string[];
+  readonly log: Log;
+}
+
+/** A node that holds, or is to hold, an object. */
+export interface Replica {
+  /** 16 bytes in hex. */
+  readonly nodeId: string;
+  /** `host:port` of the node. */
+  readonly address: string;
+}
+
+/** Where an object is; iterates over its replicas, best first. */
+export class ObjectPlaces implements Iterable<Replica> {
+  /** SHA-256 in hex. */
+  readonly hash: string;
+  readonly bytes: number;
+  readonly replicas: readonly Replica[];
+  /** Revision of the catalog that this was read from. */
+  readonly revision: number;
+
+  constructor(hash: string, bytes: number, replicas: readonly Replica[], revision: number) {
+    this.hash = hash;
+    this.bytes = bytes;
+    this.replicas = replicas;
+    this.revision = revision;
+  }
+
+  [Symbol.iterator](): Iterator<Replica> {
+    return this.replicas[Symbol.iterator]();
+  }
+}
+
+/** Space that is reserved for a put. */
+export interface ReservedPlaces {
+  /** 8 bytes in hex: what `release` takes. */
+  readonly token: string;
+  readonly leaseMillis: number;
+  readonly replicas: readonly Replica[];
+}
+
+export interface ClusterStatus {
+  readonly coordinators: readonly {
+    readonly address: string;
+    readonly offload: boolean;
+    readonly revision: number;
+  }[];
+  readonly nodes: readonly {
+    readonly name: string;
+    readonly id: string;
+    readonly address: string;
+    readonly state: NodeState;
+    readonly quotaBytes: number;
+    readonly freeBytes: number;
+    readonly objects: number;
+    readonly offload: boolean;
+  }[];
+  readonly objects: number;
+  readonly bytes: number;
+}
+
+/** Bytes moved so far, of how many; `totalBytes` is that of the object. */
+export interface Progress {
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+/** What a put takes: bytes, a stream of them, or a function that opens the stream anew for each try. */
+export type ObjectSource = Uint8Array | AsyncIterable<Uint8Array> | (() => AsyncIterable<Uint8Array>);
+
+export interface PutOptions {
+  /** Size of the object; needed for streams that do not know it (files do, byte arrays do). */
+  readonly bytes?: number | undefined;
+  /** Wanted replicas, 1 to 8. Default 2, or fewer when fewer nodes are up; when given, fewer is an error. */
+  readonly replicas?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export interface PutResult {
+  /** SHA-256 in hex: the object's name. */
+  readonly hash: string;
+  readonly bytes: number;
+  /** Replicas that hold the object now. */
+  readonly replicas: number;
+  /** Whether the object was there before. */
+  readonly existed: boolean;
+}
+
+export interface GetOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export class Client {
+  readonly #options: ClientOptions;
+  readonly #coordinators: ConnectionCache;
+  readonly #nodes: ConnectionCache;
+  #turn = 0;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#coordinators = new ConnectionCache(options.transport);
+    this.#nodes = new ConnectionCache(options.transport);
+  }
+
+  /** Ends all sessions. */
+  async close(): Promise<void> {
+    await Promise.all([this.#coordinators.close(), this.#nodes.close()]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Datagrams and segments of all sessions so far. */
+  get counts(): TransferCounts {
+    const [left, right] = [this.#coordinators.counts, this.#nodes.counts];
+    return {
+      datagramsSent: left.datagramsSent + right.datagramsSent,
+      datagramsReceived: left.datagramsReceived + right.datagramsReceived,
+      segmentsSent: left.segmentsSent + right.segmentsSent,
+      segmentsResent: left.segmentsResent + right.segmentsResent,
+      bytesSent: left.bytesSent + right.bytesSent,
+      bytesReceived: left.bytesReceived + right.bytesReceived,
+    };
+  }
+
+  /**
+   * Stores an object on several nodes and commits it. When this resolves, the object is durable on
+   * every counted replica and in the catalog.
+   *
+   * @throws GRAMLINE_NO_SPACE, GRAMLINE_NO_COORDINATOR, GRAMLINE_ABORTED, GRAMLINE_INVALID, the signal's reason
+   */
+  put(source: ObjectSource, options: PutOptions = {}): Promise<PutResult> {
+    return putObject({ ...this.#context, source, options });
+  }
+
+  /**
+   * The bytes of an object, in order, checked: the stream fails at its end when their SHA-256 is
+   * not `hash`. Goes on at another replica when a node fails.
+   *
+   * @param hash SHA-256 in hex, or its 32 bytes.
+   * @throws GRAMLINE_NOT_FOUND, GRAMLINE_CORRUPT, GRAMLINE_ABORTED, GRAMLINE_INVALID, the signal's reason
+   */
+  get(hash: string | Uint8Array, options: GetOptions = {}): AsyncIterable<Uint8Array> {
+    return getObject({ ...this.#context, hash: parseHash(hash), options });
+  }
+
+  /** Where an object is. Throws GRAMLINE_NOT_FOUND. */
+  async whereIs(hash: string | Uint8Array, options: CallOptions = {}): Promise<ObjectPlaces> {
+    const bytes = parseHash(hash);
+    const reply = await this.ask(QueryKind.WHERE_IS, hashQuery, { hash: bytes }, options);
+    const found = readReply(reply, whereIsReply, `looking for ${toHex(bytes).slice(0, 12)}`);
+    return new ObjectPlaces(toHex(bytes), found.bytes, found.locations.map(replicaOf), found.revision);
+  }
+
+  /**
+   * Reserves space for an object. The reservation lapses by itself; `release` ends it sooner.
+   *
+   * @throws GRAMLINE_NO_SPACE, GRAMLINE_CONFLICT when `hash` is given and exists, GRAMLINE_BUSY
+   */
+  async whereTo(
+    bytes: number,
+    options: CallOptions & {
+      readonly hash?: string | Uint8Array | undefined;
+      readonly replicas?: number | undefined;
+    } = {},
+  ): Promise<ReservedPlaces> {
+    const token = this.#options.entropy.bytes(TOKEN_BYTES);
+    const hash = options.hash === undefined ? undefined : parseHash(options.hash);
+    const message = { token, bytes, replicas: options.replicas ?? 1, hash };
+    const reply = await this.ask(QueryKind.WHERE_TO, whereToQuery, message, options);
+    if (reply.code === ResultCode.NO_SPACE) throw noSpaceError(reply, bytes);
+    const { leaseMillis, locations } = readReply(reply, whereToReply, 'placing an object');
+    return { token: toHex(token), leaseMillis, replicas: locations.map(replicaOf) };
+  }
+
+  /** Ends a reservation that `whereTo` made. */
+  async release(token: string): Promise<void> {
+    const bytes = fromHex(token);
+    if (bytes?.length !== TOKEN_BYTES)
+      throw new GramlineError('GRAMLINE_INVALID', 'a token has 16 hex digits');
+    await this.ask(QueryKind.RELEASE, tokenQuery, { token: bytes });
+  }
+
+  /** Removes an object everywhere. Throws GRAMLINE_NOT_FOUND. */
+  async rm(hash: string | Uint8Array, options: CallOptions = {}): Promise<void> {
+    const bytes = parseHash(hash);
+    const reply = await this.ask(QueryKind.REMOVE, hashQuery, { hash: bytes }, options);
+    readReply(reply, emptyMessage, `removing ${toHex(bytes).slice(0, 12)}`);
+  }
+
+  /** The cluster as a coordinator sees it. */
+  async status(options: CallOptions = {}): Promise<ClusterStatus> {
+    const nodes: ClusterStatus['nodes'][number][] = [];
+    for (;;) {
+      const connection = await this.#coordinator(options);
+      const query = encodeMessage(statusQuery, { cursor: nodes.length });
+      const page = readReply(
+        await connection.query(QueryKind.STATUS, query, options),
+        statusReply,
+        'asking for status',
+      );
+      for (const { nodeId, ...node } of page.nodes) nodes.push({ id: toHex(nodeId), ...node });
+      if (nodes.length < page.nodesTotal && page.nodes.length > 0) continue;
+      const { revision, objects, bytes, offload } = page;
+      const address = this.#options.coordinators[this.#turn % this.#options.coordinators.length]!;
+      return { coordinators: [{ address, offload, revision }], nodes, objects, bytes };
+    }
+  }
+
+  /** Asks a coordinator, another one when the session breaks. Every query here is safe to repeat. */
+  async ask<Query>(
+    kind: number,
+    codec: Codec<Query>,
+    message: Query,
+    options: CallOptions = {},
+  ): Promise<Reply> {
+    const body = encodeMessage(codec, message);
+    for (let attempt = 1; ; attempt++) {
+      const connection = await this.#coordinator(options);
+      try {
+        return await connection.query(kind, body, options);
+      } catch (error) {
+        const broken =
+          isGramlineError(error, 'GRAMLINE_CLOSED') || isGramlineError(error, 'GRAMLINE_TIMEOUT');
+        if (!broken || attempt >= ASK_TRIES_MAX) throw error;
+        this.#turn += 1;
+      }
+    }
+  }
+
+  get #context() {
+    return { ...this.#options, client: this as Client, nodes: this.#nodes };
+  }
+
+  async #coordinator(options: CallOptions): Promise<Connection> {
+    const { coordinators } = this.#options;
+    let failure: unknown;
+    for (let tried = 0; tried < coordinators.length; tried++) {
+      const address = coordinators[this.#turn % coordinators.length]!;
+      try {
+        return await this.#coordinators.connect({
+          address,
+          role: Role.CLIENT,
+          signal: options.signal,
+          timeoutMicros: micros(Math.min(CONNECT_MICROS, options.timeoutMicros ?? CONNECT_MICROS)),
+        });
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        failure = error;
+        this.#turn += 1;
+      }
+    }
+    if (!isGramlineError(failure, 'GRAMLINE_NO_COORDINATOR')) throw failure;
+    throw new GramlineError(
+      'GRAMLINE_NO_COORDINATOR',
+      `no coordinator answered at ${coordinators.join(', ')}, or the secret differs: check the address and the secret file`,
+      { retryable: true, cause: failure },
+    );
+  }
+}
+
+/** The 32 bytes of a hash. Throws GRAMLINE_INVALID unless it is 64 hex digits or 32 bytes. */
+export function parseHash(hash: string | Uint8Array): Uint8Array {
+  const bytes = typeof hash === 'string' ? fromHex(hash) : hash;
+  if (bytes?.length !== HASH_BYTES) {
+    throw new GramlineError('GRAMLINE_INVALID', 'a hash has 64 hex digits (SHA-256)');
+  }
+  return bytes;
+}
+
+/** The error of a NO_SPACE reply, which says how much there is. */
+export function noSpaceError(reply: Reply, bytes: number): GramlineError {
+  const body = decodeMessage(noSpaceReply, reply.body);
+  const what = `${bytes} bytes do not fit`;
+  const options = { wireCode: ResultCode.NO_SPACE };
+  if (isFailure(body))
+    return new GramlineError('GRAMLINE_NO_SPACE', `${what}: add a node or remove objects`, options);
+  if (body.nodesUp === 0) {
+    return new GramlineError('GRAMLINE_NO_SPACE', `${what}: no node is up: start one`, options);
+  }
+  return new GramlineError(
+    'GRAMLINE_NO_SPACE',
+    `${what}: the emptiest of ${body.nodesUp} ${body.nodesUp === 1 ? 'node' : 'nodes'} has ${body.freeBytes} bytes free: add a node or remove objects`,
+    options,
+  );
+}
+
+function replicaOf(location: { readonly nodeId: Uint8Array; readonly address: string }): Replica {
+  return { nodeId: toHex(location.nodeId), address: location.address };
+}

@@ -1,0 +1,396 @@
+/**
+ * The coordinator: answers placement queries, owns the catalog, admits nodes.
+ *
+ * What it promises: WHERE_TO reserves space before it answers; COMMIT is durable before it is
+ * answered, and believes only receipts of nodes; WHERE_IS is answered from memory. Messages and
+ * failure cases: `spec/06-messages.md`. Joining and inventories: `admission.ts`.
+ */
+
+import { GramlineError } from '../base/errors.ts';
+import { type Micros, micros, seconds } from '../base/units.ts';
+import type { Suite } from '../crypto/index.ts';
+import {
+  BODY_BYTES_MAX,
+  busyReply,
+  type CommitQuery,
+  commitQuery,
+  emptyMessage,
+  encodeMessage,
+  hashQuery,
+  type Location,
+  type NodeStatus,
+  nodeStatusSize,
+  noSpaceReply,
+  QueryKind,
+  ResultCode,
+  Role,
+  revisionReply,
+  Settlement,
+  STATUS_FIXED_BYTES,
+  settleQuery,
+  settleReply,
+  statusQuery,
+  statusReply,
+  tokenQuery,
+  type WhereToQuery,
+  whereIsReply,
+  whereToQuery,
+  whereToReply,
+} from '../wire/index.ts';
+import { Admission } from './admission.ts';
+import { Catalog, hasReplica } from './catalog.ts';
+import { accountedBytes, type Member, Membership } from './membership.ts';
+import { choosePlaces } from './placement.ts';
+import type {
+  Clock,
+  Connection,
+  Entropy,
+  IncomingQuery,
+  Listener,
+  Log,
+  StateStore,
+  Transport,
+} from './ports.ts';
+import { Receipts } from './receipts.ts';
+import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
+import { answer, every, readQuery } from './roles.ts';
+
+/** Leases are looked at this often; asking about one looks at once. */
+const EXPIRY_SWEEP_MICROS: Micros = seconds(1);
+const TOMBSTONE_SWEEP_MICROS: Micros = seconds(3_600);
+/** What a refused asker is told to wait. */
+const BUSY_RETRY_MILLIS = 500;
+
+export interface CoordinatorOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly suite: Suite;
+  readonly state: StateStore;
+  readonly clusterId: Uint8Array;
+  /** What nodes must prove to know. */
+  readonly admissionSecret: Uint8Array;
+  /** `host:port` of the front port; port 0 takes a free one. */
+  readonly listen: string;
+  readonly log: Log;
+}
+
+/** The answer to a placement query, for gateways. */
+export type Placement =
+  | { readonly code: typeof ResultCode.OK; readonly locations: readonly Location[] }
+  | { readonly code: typeof ResultCode.CONFLICT | typeof ResultCode.BUSY }
+  | { readonly code: typeof ResultCode.NO_SPACE; readonly freeBytes: number; readonly nodesUp: number };
+
+export class Coordinator {
+  readonly #options: CoordinatorOptions;
+  readonly #catalog: Catalog;
+  readonly #members = new Membership();
+  readonly #reservations: Reservations;
+  readonly #receipts: Receipts;
+  readonly #admission: Admission;
+  readonly #stop = new AbortController();
+  readonly #startedAt: Micros;
+  #listener: Listener | undefined;
+
+  private constructor(options: CoordinatorOptions) {
+    this.#options = options;
+    this.#catalog = new Catalog(options.state);
+    this.#receipts = new Receipts(options.suite, options.admissionSecret);
+    this.#startedAt = options.clock.now();
+    this.#reservations = new Reservations((reservation) => {
+      options.log.info('a reservation expired', { bytes: reservation.bytes });
+    });
+    this.#admission = new Admission({
+      suite: options.suite,
+      entropy: options.entropy,
+      log: options.log,
+      clusterId: options.clusterId,
+      admissionSecret: options.admissionSecret,
+      catalog: this.#catalog,
+      members: this.#members,
+    });
+  }
+
+  /** Opens the front port. Rejects with GRAMLINE_IN_USE when it is taken. */
+  static async open(options: CoordinatorOptions): Promise<Coordinator> {
+    const coordinator = new Coordinator(options);
+    coordinator.#listener = await options.transport.listen({
+      address: options.listen,
+      role: Role.COORDINATOR,
+      clusterId: options.clusterId,
+      onConnection: (connection) => coordinator.#serve(connection),
+    });
+    coordinator.#startSweeps();
+    return coordinator;
+  }
+
+  /** `host:port` of the front port. */
+  get address(): string {
+    return this.#listener!.address;
+  }
+
+  get reservations(): number {
+    return this.#reservations.size;
+  }
+
+  get nodes(): readonly NodeStatus[] {
+    return this.#members.all.map((member) => member.status);
+  }
+
+  /** Stops answering; what is committed stays. The state store is the opener's to close. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#listener?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // ---------------------------------------------------------------- placement, also for gateways
+
+  /** Reserves space [DEFS-2]. The same token again gets the same places. */
+  whereTo(query: WhereToQuery, owner: string): Placement {
+    const { clock, entropy } = this.#options;
+    const now = clock.now();
+    // [DEFS-3] With a hash, an object that exists is a conflict.
+    if (query.hash !== undefined && this.#catalog.lookup(query.hash) !== undefined) {
+      return { code: ResultCode.CONFLICT };
+    }
+    const held = this.#reservations.get(now, query.token);
+    if (held !== undefined) {
+      return { code: ResultCode.OK, locations: held.members.map((member) => member.location) };
+    }
+    if (this.#reservations.full) return { code: ResultCode.BUSY };
+    const { up } = this.#members;
+    const wanted = Math.min(query.replicas, up.length);
+    const chosen = choosePlaces(up, accountedBytes(query.bytes), wanted, () => entropy.fraction());
+    // [DEFS-5] Fewer places than wanted and possible: nothing is reserved.
+    if (wanted === 0 || chosen.length < wanted) {
+      const freeBytes = up.reduce((most, member) => Math.max(most, member.availableBytes), 0);
+      return { code: ResultCode.NO_SPACE, freeBytes, nodesUp: up.length };
+    }
+    this.#reservations.hold(now, query.token, owner, chosen, query.bytes);
+    return { code: ResultCode.OK, locations: chosen.map((member) => member.location) };
+  }
+
+  /** Where an object is: nodes that are up first, then the rest; undefined when it is not known. */
+  whereIs(hash: Uint8Array): { readonly bytes: number; readonly locations: readonly Location[] } | undefined {
+    const entry = this.#catalog.lookup(hash);
+    if (entry === undefined) return undefined;
+    const members = entry.replicas
+      .map((nodeId) => this.#members.get(nodeId))
+      .filter((member) => member !== undefined);
+    // [DEFS-9] Ranked: nodes that are up first, in a random order, so that readers spread.
+    const ranked = members
+      .map((member) => ({ member, rank: (member.isUp ? 0 : 1) + this.#options.entropy.fraction() }))
+      .sort((left, right) => left.rank - right.rank);
+    return { bytes: entry.bytes, locations: ranked.map(({ member }) => member.location) };
+  }
+
+  // ---------------------------------------------------------------- queries
+
+  #serve(connection: Connection): void {
+    connection.onQuery = (query) => {
+      answer(
+        query,
+        () => this.#dispatch(connection, query),
+        (error) => this.#onFailure(error),
+      );
+    };
+    connection.onNotice = (kind, body) => this.#admission.onNotice(connection, kind, body);
+    void connection.closed.then((reason) => this.#admission.onClosed(connection, reason));
+  }
+
+  async #dispatch(connection: Connection, query: IncomingQuery): Promise<void> {
+    const { rights } = connection;
+    switch (query.kind) {
+      case QueryKind.STATUS:
+        return allowed(query, rights.read) ? this.#status(query) : undefined;
+      case QueryKind.WHERE_IS:
+        return allowed(query, rights.read) ? this.#whereIs(query) : undefined;
+      case QueryKind.WHERE_TO:
+        return allowed(query, rights.write) ? this.#whereTo(connection, query) : undefined;
+      case QueryKind.COMMIT:
+        return allowed(query, rights.write) ? this.#commit(query) : undefined;
+      case QueryKind.RELEASE:
+      case QueryKind.RENEW:
+        return allowed(query, rights.write) ? this.#onToken(query) : undefined;
+      case QueryKind.REMOVE:
+        return allowed(query, rights.write) ? this.#remove(query) : undefined;
+      case QueryKind.JOIN:
+        return allowed(query, rights.node) ? this.#admission.join(connection, query) : undefined;
+      case QueryKind.ADMIT:
+        return this.#admission.admit(connection, query);
+      case QueryKind.INVENTORY:
+        return this.#admission.inventory(connection, query);
+      case QueryKind.SETTLE:
+        return this.#settle(connection, query);
+      case QueryKind.CORRUPT:
+        return this.#admission.corrupt(connection, query);
+      default:
+        query.reply(ResultCode.UNSUPPORTED);
+    }
+  }
+
+  #status(query: IncomingQuery): void {
+    const message = readQuery(query, statusQuery);
+    if (message === undefined) return;
+    const { all } = this.#members;
+    const page: NodeStatus[] = [];
+    let room = BODY_BYTES_MAX - STATUS_FIXED_BYTES;
+    for (const member of all.slice(message.cursor)) {
+      const { status } = member;
+      room -= nodeStatusSize(status);
+      if (room < 0) break;
+      page.push(status);
+    }
+    const { objects, bytes } = this.#catalog.totals;
+    const { revision } = this.#catalog;
+    const { offload } = this.#options.transport;
+    query.reply(
+      ResultCode.OK,
+      encodeMessage(statusReply, { revision, objects, bytes, nodesTotal: all.length, offload, nodes: page }),
+    );
+  }
+
+  #whereTo(connection: Connection, query: IncomingQuery): void {
+    const message = readQuery(query, whereToQuery);
+    if (message === undefined) return;
+    const placement = this.whereTo(message, `${connection.peerHost}:${connection.peerPort}`);
+    switch (placement.code) {
+      case ResultCode.OK: {
+        const leaseMillis = RESERVATION_LEASE_MICROS / 1000;
+        const { locations } = placement;
+        return query.reply(ResultCode.OK, encodeMessage(whereToReply, { leaseMillis, locations }));
+      }
+      case ResultCode.NO_SPACE:
+        return query.reply(placement.code, encodeMessage(noSpaceReply, placement));
+      case ResultCode.BUSY:
+        return query.reply(placement.code, encodeMessage(busyReply, { retryMillis: BUSY_RETRY_MILLIS }));
+      default:
+        return query.reply(placement.code);
+    }
+  }
+
+  #whereIs(query: IncomingQuery): void {
+    const message = readQuery(query, hashQuery);
+    if (message === undefined) return;
+    const found = this.whereIs(message.hash);
+    if (found === undefined) return query.reply(ResultCode.NOT_FOUND);
+    // [DEFS-11] Every replica was lost: the object is known, and gone.
+    if (found.locations.length === 0) return query.reply(ResultCode.CORRUPT);
+    const { revision } = this.#catalog;
+    query.reply(ResultCode.OK, encodeMessage(whereIsReply, { ...found, revision }));
+  }
+
+  async #commit(query: IncomingQuery): Promise<void> {
+    const message = readQuery(query, commitQuery);
+    if (message === undefined) return;
+    const now = this.#options.clock.now();
+    const reservation = this.#reservations.get(now, message.token);
+    // [DEFS-8] A reservation that this coordinator forgot by restarting is honoured for one lease.
+    if (reservation === undefined && !this.#isYoung(now)) return query.reply(ResultCode.EXPIRED);
+    const replicas = this.#provenReplicas(message);
+    if (replicas === undefined || replicas.length === 0) return query.reply(ResultCode.DENIED);
+    const created = await this.#catalog.create(
+      message.hash,
+      message.bytes,
+      replicas.map((member) => member.nodeId),
+      this.#options.clock.wallMillis(),
+    );
+    if (!created)
+      await this.#catalog.addReplicas(
+        message.hash,
+        replicas.map((member) => member.nodeId),
+      );
+    this.#reservations.finish(message.token);
+    for (const member of replicas) {
+      // Until the node reports its space anew, this is what we know.
+      member.freeBytes = Math.max(0, member.freeBytes - accountedBytes(message.bytes));
+    }
+    const { revision } = this.#catalog;
+    query.reply(created ? ResultCode.OK : ResultCode.CONFLICT, encodeMessage(revisionReply, { revision }));
+  }
+
+  /** The members whose receipts hold; undefined when any receipt is false. */
+  #provenReplicas(message: CommitQuery): Member[] | undefined {
+    const proven: Member[] = [];
+    for (const { nodeId, receipt } of message.receipts) {
+      const { token, hash, bytes } = message;
+      if (!this.#receipts.check({ nodeId, token, hash, bytes }, receipt)) return undefined;
+      const member = this.#members.get(nodeId);
+      if (member !== undefined && !proven.includes(member)) proven.push(member);
+    }
+    return proven;
+  }
+
+  #onToken(query: IncomingQuery): void {
+    const message = readQuery(query, tokenQuery);
+    if (message === undefined) return;
+    if (query.kind === QueryKind.RENEW) {
+      const now = this.#options.clock.now();
+      const held = this.#reservations.renew(now, message.token) || this.#isYoung(now);
+      return query.reply(held ? ResultCode.OK : ResultCode.EXPIRED);
+    }
+    this.#reservations.finish(message.token);
+    query.reply(ResultCode.OK);
+  }
+
+  async #remove(query: IncomingQuery): Promise<void> {
+    const message = readQuery(query, hashQuery);
+    if (message === undefined) return;
+    const entry = await this.#catalog.remove(message.hash, this.#options.clock.wallMillis());
+    if (entry === undefined) return query.reply(ResultCode.NOT_FOUND);
+    query.reply(ResultCode.OK, encodeMessage(emptyMessage, {}));
+    // Nodes that are away find out by their next inventory.
+    for (const nodeId of entry.replicas) this.#admission.tellToDelete(nodeId, message.hash);
+  }
+
+  /** What becomes of objects that were stored and perhaps never committed [DEFS-10]. */
+  #settle(connection: Connection, query: IncomingQuery): void {
+    const message = readQuery(query, settleQuery);
+    if (message === undefined) return;
+    const member = this.#admission.memberOf(connection);
+    if (member === undefined) return query.reply(ResultCode.DENIED);
+    const now = this.#options.clock.now();
+    const settlements = message.entries.map(({ token, hash }) => {
+      const entry = this.#catalog.lookup(hash);
+      if (entry !== undefined && hasReplica(entry, member.nodeId)) return Settlement.KEEP;
+      // A commit may still come: for a live reservation, or for one forgotten by a restart.
+      if (this.#reservations.get(now, token) !== undefined || this.#isYoung(now, 2)) return Settlement.WAIT;
+      return Settlement.DROP;
+    });
+    query.reply(ResultCode.OK, encodeMessage(settleReply, { settlements }));
+  }
+
+  /** Whether this coordinator started less than `leases` leases ago. */
+  #isYoung(now: Micros, leases = 1): boolean {
+    return now < micros(this.#startedAt + leases * RESERVATION_LEASE_MICROS);
+  }
+
+  #startSweeps(): void {
+    const { clock } = this.#options;
+    const onFailure = (error: unknown): void => this.#onFailure(error);
+    const { signal } = this.#stop;
+    void every(clock, EXPIRY_SWEEP_MICROS, signal, () => this.#reservations.expire(clock.now()), onFailure);
+    void every(
+      clock,
+      TOMBSTONE_SWEEP_MICROS,
+      signal,
+      () => this.#catalog.sweepTombstones(clock.wallMillis()),
+      onFailure,
+    );
+  }
+
+  #onFailure(error: unknown): void {
+    const code = error instanceof GramlineError ? error.code : 'unknown';
+    this.#options.log.error('a query failed', { code, reason: String(error) });
+  }
+}
+
+/** Whether the peer's secret allows this; otherwise it has been answered DENIED. */
+function allowed(query: IncomingQuery, right: boolean): boolean {
+  if (!right) query.reply(ResultCode.DENIED);
+  return right;
+}

@@ -1,0 +1,322 @@
+/**
+ * The node: stores objects, serves reads. Stays joined to a coordinator: tries all it knows in
+ * turn, proves its admission, sends its inventory, then reports its load.
+ */
+
+import { concatBytes } from '../base/bytes.ts';
+import { GramlineError } from '../base/errors.ts';
+import { type Micros, micros, millis, seconds } from '../base/units.ts';
+import { admissionProof, type Suite } from '../crypto/index.ts';
+import {
+  admitQuery,
+  admitReply,
+  emptyMessage,
+  encodeMessage,
+  hashQuery,
+  INVENTORY_ENTRY_BYTES,
+  inventoryQuery,
+  joinQuery,
+  joinReply,
+  loadNotice,
+  NoticeKind,
+  QueryKind,
+  RECORD_BYTES_MAX,
+  RecordEncoding,
+  ResultCode,
+  Role,
+  SETTLE_ENTRIES_MAX,
+  Settlement,
+  settleQuery,
+  settleReply,
+  Writer,
+} from '../wire/index.ts';
+import { ObjectService } from './object-service.ts';
+import type {
+  Clock,
+  Compression,
+  Connection,
+  Entropy,
+  IncomingQuery,
+  Listener,
+  Log,
+  ObjectStore,
+  Transport,
+} from './ports.ts';
+import { Receipts } from './receipts.ts';
+import { RESERVATION_LEASE_MICROS } from './reservations.ts';
+import { ADMISSION_ROLE, answer, ask, every, readQuery, readReply, sleep } from './roles.ts';
+
+/** Load is reported this often, and after every store. */
+const LOAD_MICROS: Micros = seconds(1);
+/** The disk is looked at, and pending objects are settled, this often. */
+const UPKEEP_MICROS: Micros = seconds(5);
+/** A pending object is asked about when its commit should long have come. */
+const SETTLE_AFTER_MILLIS = (2 * RESERVATION_LEASE_MICROS) / 1000;
+/** Between tries to join, doubled up to the most, with jitter. */
+const JOIN_RETRY_MICROS: Micros = millis(200);
+const JOIN_RETRY_MICROS_MAX: Micros = seconds(5);
+const JOIN_TIMEOUT_MICROS: Micros = seconds(5);
+
+export interface NodeOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly suite: Suite;
+  readonly store: ObjectStore;
+  readonly compression: Compression;
+  /** `host:port` of coordinators, tried in turn. */
+  readonly coordinators: readonly string[];
+  readonly admissionSecret: Uint8Array;
+  /** `host:port` of the node's own front port. */
+  readonly listen: string;
+  readonly name: string;
+  readonly log: Log;
+}
+
+export class StorageNode {
+  readonly #options: NodeOptions;
+  readonly #service: ObjectService;
+  readonly #stop = new AbortController();
+  #listener: Listener | undefined;
+  #coordinator: Connection | undefined;
+  #joined: Promise<void>;
+  #resolveJoined!: () => void;
+  #lastError: unknown;
+
+  private constructor(options: NodeOptions) {
+    this.#options = options;
+    this.#service = new ObjectService({
+      store: options.store,
+      compression: options.compression,
+      receipts: new Receipts(options.suite, options.admissionSecret),
+      log: options.log,
+      onChanged: () => this.#reportLoad(),
+      onCorrupt: (hash) => this.#reportCorrupt(hash),
+    });
+    this.#joined = new Promise((resolve) => {
+      this.#resolveJoined = resolve;
+    });
+  }
+
+  /** Opens the front port and starts joining. Does not wait for a coordinator: see {@link joined}. */
+  static async open(options: NodeOptions): Promise<StorageNode> {
+    const node = new StorageNode(options);
+    node.#listener = await options.transport.listen({
+      address: options.listen,
+      role: Role.NODE,
+      clusterId: new Uint8Array(16),
+      onConnection: (connection) => {
+        connection.onQuery = (query) => node.#service.handle(connection, query);
+      },
+    });
+    void node.#stayJoined();
+    const onFailure = (error: unknown): void => node.#onFailure(error);
+    void every(options.clock, LOAD_MICROS, node.#stop.signal, () => node.#reportLoad(), onFailure);
+    void every(options.clock, UPKEEP_MICROS, node.#stop.signal, () => node.#upkeep(), onFailure);
+    return node;
+  }
+
+  get address(): string {
+    return this.#listener!.address;
+  }
+
+  get nodeId(): Uint8Array {
+    return this.#options.store.nodeId;
+  }
+
+  /** Resolves when the node has been admitted, and its inventory taken, for the first time. */
+  get joined(): Promise<void> {
+    return this.#joined;
+  }
+
+  get isJoined(): boolean {
+    return this.#coordinator !== undefined;
+  }
+
+  /** Why the last try to join failed, if it did. */
+  get lastError(): unknown {
+    return this.#lastError;
+  }
+
+  /** Leaves; stored objects stay. The object store is the opener's to close. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#coordinator?.close();
+    await this.#listener?.close();
+    await this.#service.idle();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // ---------------------------------------------------------------- joining
+
+  async #stayJoined(): Promise<void> {
+    const { coordinators, clock, entropy } = this.#options;
+    const { signal } = this.#stop;
+    let wait = JOIN_RETRY_MICROS;
+    for (let turn = 0; !signal.aborted; turn++) {
+      try {
+        const connection = await this.#join(coordinators[turn % coordinators.length]!);
+        wait = JOIN_RETRY_MICROS;
+        await connection.closed;
+        this.#coordinator = undefined;
+        this.#options.log.warn('the coordinator is gone');
+      } catch (error) {
+        this.#lastError = error;
+        if (!signal.aborted) this.#options.log.warn('could not join', { reason: String(error) });
+        await sleep(clock, micros(wait * (0.5 + entropy.fraction())), signal);
+        wait = micros(Math.min(wait * 2, JOIN_RETRY_MICROS_MAX));
+      }
+    }
+  }
+
+  async #join(address: string): Promise<Connection> {
+    const { transport, store, suite, admissionSecret, name, log } = this.#options;
+    const { signal } = this.#stop;
+    const connection = await transport.connect({
+      address,
+      role: Role.NODE,
+      timeoutMicros: JOIN_TIMEOUT_MICROS,
+      signal,
+    });
+    try {
+      connection.onQuery = (query) => this.#onCoordinatorQuery(query);
+      const join = {
+        nodeId: store.nodeId,
+        incarnation: store.incarnation,
+        name,
+        address: this.address,
+        quotaBytes: store.quotaBytes,
+        freeBytes: store.freeBytes,
+        offload: transport.offload,
+      };
+      const { nonce } = await ask(
+        connection,
+        QueryKind.JOIN,
+        { codec: joinQuery, message: join },
+        joinReply,
+        'joining',
+        { signal },
+      );
+      const proof = admissionProof(suite, admissionSecret, connection.handshakeHash, nonce, ADMISSION_ROLE);
+      const reply = await connection.query(QueryKind.ADMIT, encodeMessage(admitQuery, { proof }), { signal });
+      if (reply.code === ResultCode.DENIED) {
+        throw new GramlineError(
+          'GRAMLINE_DENIED',
+          'the coordinator refused this node: its admission secret differs',
+        );
+      }
+      if (reply.code === ResultCode.CONFLICT) {
+        throw new GramlineError(
+          'GRAMLINE_CONFLICT',
+          'another node with the same id is up: this directory is a copy of its directory',
+          { retryable: true },
+        );
+      }
+      const { clusterId } = readReply(reply, admitReply, 'joining');
+      this.#listener!.clusterId = clusterId;
+      await this.#sendInventory(connection);
+      this.#coordinator = connection;
+      this.#lastError = undefined;
+      log.info('joined', { coordinator: address });
+      this.#reportLoad();
+      this.#resolveJoined();
+      return connection;
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  }
+
+  async #sendInventory(connection: Connection): Promise<void> {
+    const entries = [...this.#options.store.inventory()];
+    const call = connection.call(
+      QueryKind.INVENTORY,
+      encodeMessage(inventoryQuery, { entries: entries.length }),
+      { sends: true, signal: this.#stop.signal, timeoutMicros: seconds(600) },
+    );
+    call.reply.catch(() => undefined);
+    const perRecord = Math.floor(RECORD_BYTES_MAX / INVENTORY_ENTRY_BYTES);
+    let at = 0;
+    do {
+      const page = entries.slice(at, at + perRecord);
+      at += page.length;
+      const payload = concatBytes(
+        ...page.map(({ hash, bytes }) => {
+          const writer = new Writer(new Uint8Array(INVENTORY_ENTRY_BYTES));
+          writer.bytes(hash);
+          writer.u48(bytes);
+          return writer.buffer;
+        }),
+      );
+      await call.send.write({
+        encoding: RecordEncoding.STORED,
+        plainBytes: payload.length,
+        dataLeft: (entries.length - at) * INVENTORY_ENTRY_BYTES,
+        payload,
+      });
+    } while (at < entries.length);
+    readReply(await call.reply, emptyMessage, 'sending the inventory');
+  }
+
+  // ---------------------------------------------------------------- upkeep
+
+  #onCoordinatorQuery(query: IncomingQuery): void {
+    // [ADM-5] Only the coordinator, on the session that the node opened to it, may order deletions.
+    if (query.kind !== QueryKind.DELETE) return query.reply(ResultCode.UNSUPPORTED);
+    answer(
+      query,
+      async () => {
+        const message = readQuery(query, hashQuery);
+        if (message === undefined) return;
+        const removed = await this.#options.store.remove(message.hash);
+        query.reply(removed ? ResultCode.OK : ResultCode.NOT_FOUND);
+        this.#reportLoad();
+      },
+      (error) => this.#onFailure(error),
+    );
+  }
+
+  #reportLoad(): void {
+    const { freeBytes, objects, full } = this.#options.store;
+    this.#coordinator?.notify(NoticeKind.LOAD, encodeMessage(loadNotice, { freeBytes, objects, full }));
+  }
+
+  #reportCorrupt(hash: Uint8Array): void {
+    this.#coordinator
+      ?.query(QueryKind.CORRUPT, encodeMessage(hashQuery, { hash }))
+      .catch((error: unknown) => this.#onFailure(error));
+  }
+
+  async #upkeep(): Promise<void> {
+    const { store, clock } = this.#options;
+    await store.probe();
+    const connection = this.#coordinator;
+    if (connection === undefined) return;
+    const ripeMillis = clock.wallMillis() - SETTLE_AFTER_MILLIS;
+    const ripe = store
+      .pending()
+      .filter((pending) => pending.storedMillis <= ripeMillis)
+      .slice(0, SETTLE_ENTRIES_MAX);
+    if (ripe.length === 0) return;
+    const { settlements } = await ask(
+      connection,
+      QueryKind.SETTLE,
+      { codec: settleQuery, message: { entries: ripe } },
+      settleReply,
+      'settling',
+    );
+    for (const [index, settlement] of settlements.entries()) {
+      const pending = ripe[index];
+      if (pending === undefined || settlement === Settlement.WAIT) continue;
+      await store.settle(pending.hash, settlement === Settlement.KEEP);
+    }
+    this.#reportLoad();
+  }
+
+  #onFailure(error: unknown): void {
+    this.#options.log.warn('upkeep failed', { reason: String(error) });
+  }
+}

@@ -1,0 +1,190 @@
+/** What a node does for clients: STORE and READ. */
+
+import { toHex } from '../base/bytes.ts';
+import { GramlineError, isGramlineError } from '../base/errors.ts';
+import {
+  encodeMessage,
+  noSpaceReply,
+  QueryKind,
+  RECORD_BYTES_MAX,
+  RecordEncoding,
+  ResultCode,
+  readQuery as readQueryCodec,
+  readReply,
+  type StoreQuery,
+  storeQuery,
+  storeReply,
+} from '../wire/index.ts';
+import type {
+  Compression,
+  Connection,
+  FlowRecord,
+  IncomingQuery,
+  Log,
+  ObjectReader,
+  ObjectStore,
+  SendFlow,
+} from './ports.ts';
+import type { Receipts } from './receipts.ts';
+import { RecordPacker } from './records.ts';
+import { resultCodeOf } from './results.ts';
+import { readQuery } from './roles.ts';
+
+/** Stores and reads that run at once; one more is refused as busy. */
+const TRANSFERS_MAX = 1_024;
+
+export interface ObjectServiceOptions {
+  readonly store: ObjectStore;
+  readonly compression: Compression;
+  readonly receipts: Receipts;
+  readonly log: Log;
+  /** Called when free space or the number of objects changed. */
+  readonly onChanged: () => void;
+  /** Called when an object failed its check. */
+  readonly onCorrupt: (hash: Uint8Array) => void;
+}
+
+export class ObjectService {
+  readonly #options: ObjectServiceOptions;
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(options: ObjectServiceOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when no transfer is under way. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled([...this.#running]);
+  }
+
+  handle(connection: Connection, query: IncomingQuery): void {
+    if (this.#running.size >= TRANSFERS_MAX) return query.reply(ResultCode.BUSY);
+    const { rights } = connection;
+    const run =
+      query.kind === QueryKind.STORE
+        ? rights.write && this.#store(query)
+        : query.kind === QueryKind.READ
+          ? rights.read && this.#read(query)
+          : undefined;
+    if (run === undefined) return query.reply(ResultCode.UNSUPPORTED);
+    if (run === false) return query.reply(ResultCode.DENIED);
+    this.#running.add(run);
+    void run.finally(() => this.#running.delete(run));
+  }
+
+  // ---------------------------------------------------------------- STORE
+
+  async #store(query: IncomingQuery): Promise<void> {
+    const { store, receipts, onChanged } = this.#options;
+    const message = readQuery(query, storeQuery);
+    if (message === undefined) return;
+    try {
+      const { hash, bytes } = await this.#receiveObject(query, message);
+      const receipt = receipts.make({ nodeId: store.nodeId, token: message.token, hash, bytes });
+      query.reply(ResultCode.OK, encodeMessage(storeReply, { hash, receipt }));
+    } catch (error) {
+      this.#options.log.warn('a store failed', { reason: String(error) });
+      const code = resultCodeOf(error);
+      const body =
+        code === ResultCode.NO_SPACE
+          ? encodeMessage(noSpaceReply, { freeBytes: store.freeBytes, nodesUp: 1 })
+          : undefined;
+      query.reply(code, body);
+    }
+    onChanged();
+  }
+
+  async #receiveObject(
+    query: IncomingQuery,
+    message: StoreQuery,
+  ): Promise<{ readonly hash: Uint8Array; readonly bytes: number }> {
+    const { store, compression } = this.#options;
+    // The writer comes first: no credit is granted before there is space.
+    const writer = await store.create(message.token, message.bytes);
+    const flow = query.receive();
+    try {
+      for (let record = await flow.next(); record !== undefined; record = await flow.next()) {
+        await writer.write(plainOf(record, compression));
+      }
+      return await writer.finish();
+    } catch (error) {
+      flow.stop(resultCodeOf(error));
+      await writer.abort();
+      throw error;
+    }
+  }
+
+  // ---------------------------------------------------------------- READ
+
+  async #read(query: IncomingQuery): Promise<void> {
+    const { store, log, onCorrupt } = this.#options;
+    const message = readQuery(query, readQueryCodec);
+    if (message === undefined) return;
+    const { hash, offset, creditBytes } = message;
+    const recordBytes = Math.min(message.recordBytes, RECORD_BYTES_MAX);
+    let reader: ObjectReader | undefined;
+    let flow: SendFlow | undefined;
+    try {
+      reader = await store.open(hash);
+      if (reader === undefined) return query.reply(ResultCode.NOT_FOUND);
+      // [DEFS-13] A range lies inside the object; only an empty object has an empty one.
+      if (recordBytes === 0 || offset > reader.bytes) return query.reply(ResultCode.MALFORMED);
+      const end = message.length === 0 ? reader.bytes : Math.min(offset + message.length, reader.bytes);
+      // The first record is read before the answer: damage there is a plain answer.
+      const first = await reader.read(offset, Math.min(recordBytes, end - offset));
+      flow = query.send(creditBytes);
+      query.reply(ResultCode.OK, encodeMessage(readReply, { bytes: reader.bytes }));
+      await this.#sendObject(reader, flow, { first, offset, end, recordBytes });
+    } catch (error) {
+      if (isGramlineError(error, 'GRAMLINE_CORRUPT')) {
+        // Never served: taken out of service, and the coordinator told.
+        log.error('a stored object is damaged', { hash: toHex(hash) });
+        await store.quarantine(hash);
+        onCorrupt(hash);
+      } else if (!isGramlineError(error, 'GRAMLINE_ABORTED') && !isGramlineError(error, 'GRAMLINE_CLOSED')) {
+        log.warn('a read failed', { reason: String(error) });
+      }
+      const code = resultCodeOf(error);
+      if (flow === undefined) query.reply(code);
+      else flow.reset(code);
+    } finally {
+      await reader?.close();
+    }
+  }
+
+  async #sendObject(
+    reader: ObjectReader,
+    flow: SendFlow,
+    range: {
+      readonly first: Uint8Array;
+      readonly offset: number;
+      readonly end: number;
+      readonly recordBytes: number;
+    },
+  ): Promise<void> {
+    const packer = new RecordPacker(this.#options.compression);
+    let plain = range.first;
+    let at = range.offset;
+    for (;;) {
+      at += plain.length;
+      const left = range.end - at;
+      // The next record is read while this one is sent.
+      const next = left > 0 ? reader.read(at, Math.min(range.recordBytes, left)) : undefined;
+      next?.catch(() => undefined);
+      await flow.write(packer.pack(plain, left));
+      if (next === undefined) break;
+      plain = await next;
+    }
+    await flow.delivered();
+  }
+}
+
+/** The plaintext of a record. Throws GRAMLINE_PROTOCOL when it does not hold what it says. */
+export function plainOf(record: FlowRecord, compression: Compression): Uint8Array {
+  if (record.encoding === RecordEncoding.STORED) return record.payload;
+  const plain = compression.decompress(record.payload, record.plainBytes);
+  if (plain === undefined) {
+    throw new GramlineError('GRAMLINE_PROTOCOL', 'a compressed record does not hold what it says');
+  }
+  return plain;
+}

@@ -1,0 +1,307 @@
+/**
+ * One put: reserve, send to all places at once, compare hashes, commit.
+ *
+ *   reserved -- all bytes sent, node's hash equals ours --> stored -- COMMIT durable --> done
+ *   any place fails --> the others go on;  none left --> released, tried again if it may be
+ */
+
+import { equalBytes, fromHex, toHex } from '../base/bytes.ts';
+import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { type Micros, micros, seconds } from '../base/units.ts';
+import {
+  commitQuery,
+  encodeMessage,
+  QueryKind,
+  RECORD_BYTES_MAX,
+  REPLICAS_MAX,
+  type Receipt,
+  ResultCode,
+  Role,
+  storeQuery,
+  storeReply,
+  tokenQuery,
+} from '../wire/index.ts';
+import {
+  type Client,
+  type ClientOptions,
+  noSpaceError,
+  type ObjectSource,
+  type PutOptions,
+  type PutResult,
+  REPLICAS_DEFAULT,
+  type Replica,
+} from './client.ts';
+import type { ConnectionCache } from './connection-cache.ts';
+import type { Call, FlowRecord } from './ports.ts';
+import { RecordPacker } from './records.ts';
+import { resultError } from './results.ts';
+import { every, readReply } from './roles.ts';
+
+/** Tries of one put, where its source can be opened again. */
+const PUT_TRIES_MAX = 3;
+/** Streams of unknown size are held in memory up to this many bytes. */
+const UNSIZED_BYTES_MAX = 64 * 1024 * 1024;
+/** Record size after records arrived damaged: each then fits one datagram [REC-18]. */
+export const SMALL_RECORD_BYTES = 1_024;
+/** A store may take as long as bytes keep moving; this is how long its last answer may take. */
+const STORE_TIMEOUT_MICROS: Micros = seconds(24 * 3_600);
+
+export interface PutContext extends ClientOptions {
+  readonly client: Client;
+  readonly nodes: ConnectionCache;
+  readonly source: ObjectSource;
+  readonly options: PutOptions;
+}
+
+/** A node that is being sent the object. */
+interface Place {
+  readonly replica: Replica;
+  readonly call: Call;
+  failure: unknown;
+}
+
+export async function putObject(context: PutContext): Promise<PutResult> {
+  const { options } = context;
+  if (options.replicas !== undefined && !(options.replicas >= 1 && options.replicas <= REPLICAS_MAX)) {
+    throw new GramlineError('GRAMLINE_INVALID', `an object has 1 to ${REPLICAS_MAX} replicas`);
+  }
+  const { source, bytes } = await sized(context.source, options.bytes);
+  const restartable = typeof source === 'function' || source instanceof Uint8Array;
+  let recordBytes = RECORD_BYTES_MAX;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await putOnce(context, open(source), bytes, recordBytes);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      const again = isGramlineError(error) && error.retryable && restartable && attempt < PUT_TRIES_MAX;
+      if (!again) throw error;
+      if (error.wireCode === ResultCode.TAMPERED) recordBytes = SMALL_RECORD_BYTES;
+    }
+  }
+}
+
+async function putOnce(
+  context: PutContext,
+  source: AsyncIterable<Uint8Array>,
+  bytes: number,
+  recordBytes: number,
+): Promise<PutResult> {
+  const { client, clock, options } = context;
+  const { signal } = options;
+  const reserved = await client.whereTo(bytes, { signal, replicas: options.replicas ?? REPLICAS_DEFAULT });
+  const token = fromHex(reserved.token)!;
+  const renewal = new AbortController();
+  const renew = async (): Promise<void> => {
+    await client.ask(QueryKind.RENEW, tokenQuery, { token });
+  };
+  void every(clock, micros((reserved.leaseMillis * 1000) / 3), renewal.signal, renew, () => undefined);
+  try {
+    if (options.replicas !== undefined && reserved.replicas.length < options.replicas) {
+      throw new GramlineError(
+        'GRAMLINE_NO_SPACE',
+        `${options.replicas} replicas need as many nodes, and ${reserved.replicas.length} can take them: ask for fewer or start more nodes`,
+      );
+    }
+    const places = await openPlaces(context, reserved.replicas, token, bytes);
+    const hash = await send(context, places, source, bytes, recordBytes);
+    const receipts = await collectReceipts(places, hash);
+    return await commit(context, { token, hash, bytes, receipts });
+  } catch (error) {
+    // The space is given back at once; if that fails too, the lease ends by itself.
+    client.release(reserved.token).catch(() => undefined);
+    throw error;
+  } finally {
+    renewal.abort();
+  }
+}
+
+async function openPlaces(
+  context: PutContext,
+  replicas: readonly Replica[],
+  token: Uint8Array,
+  bytes: number,
+): Promise<Place[]> {
+  const { signal } = context.options;
+  const body = encodeMessage(storeQuery, { token, bytes });
+  const opened = await Promise.allSettled(
+    replicas.map(async (replica): Promise<Place> => {
+      const connection = await context.nodes.connect({ address: replica.address, role: Role.CLIENT, signal });
+      const call = connection.call(QueryKind.STORE, body, {
+        sends: true,
+        signal,
+        timeoutMicros: STORE_TIMEOUT_MICROS,
+      });
+      const place: Place = { replica, call, failure: undefined };
+      // A refusal before the last byte ends this place's sending.
+      call.reply.then(
+        (reply) => {
+          if (reply.code === ResultCode.OK) return;
+          place.failure =
+            reply.code === ResultCode.NO_SPACE
+              ? noSpaceError(reply, bytes)
+              : resultError(reply.code, 'storing');
+          call.send.reset(ResultCode.ABORTED);
+        },
+        (error: unknown) => {
+          place.failure = error;
+        },
+      );
+      return place;
+    }),
+  );
+  signal?.throwIfAborted();
+  const places = opened.filter((result) => result.status === 'fulfilled').map((result) => result.value);
+  if (places.length > 0) return places;
+  throw (opened[0] as PromiseRejectedResult).reason;
+}
+
+/** Sends the source to all places; returns its hash. */
+async function send(
+  context: PutContext,
+  places: readonly Place[],
+  source: AsyncIterable<Uint8Array>,
+  bytes: number,
+  recordBytes: number,
+): Promise<Uint8Array> {
+  const { hashing, compression, options } = context;
+  const hash = hashing.sha256();
+  const packer = new RecordPacker(compression);
+  let doneBytes = 0;
+  try {
+    for await (const plain of cut(source, bytes, recordBytes)) {
+      options.signal?.throwIfAborted();
+      hash.update(plain);
+      doneBytes += plain.length;
+      await sendRecord(places, packer.pack(plain, bytes - doneBytes));
+      options.onProgress?.({ doneBytes, totalBytes: bytes });
+    }
+  } catch (error) {
+    for (const place of places) place.call.send.reset(ResultCode.ABORTED);
+    throw error;
+  }
+  return hash.digest();
+}
+
+/** Writes one record to every place that still works. Throws when none does. */
+async function sendRecord(places: readonly Place[], record: Omit<FlowRecord, 'offset'>): Promise<void> {
+  await Promise.all(
+    places.map(async (place) => {
+      if (place.failure !== undefined) return;
+      try {
+        await place.call.send.write(record);
+      } catch (error) {
+        place.failure ??= error;
+      }
+    }),
+  );
+  if (places.every((place) => place.failure !== undefined)) throw places[0]!.failure;
+}
+
+async function collectReceipts(places: readonly Place[], hash: Uint8Array): Promise<Receipt[]> {
+  const receipts: Receipt[] = [];
+  for (const place of places) {
+    try {
+      const stored = readReply(await place.call.reply, storeReply, 'storing');
+      if (equalBytes(stored.hash, hash)) {
+        receipts.push({ nodeId: fromHex(place.replica.nodeId)!, receipt: stored.receipt });
+      } else {
+        place.failure = new GramlineError(
+          'GRAMLINE_CORRUPT',
+          'the node stored other bytes than were sent: try again',
+          {
+            retryable: true,
+          },
+        );
+      }
+    } catch (error) {
+      place.failure ??= error;
+    }
+  }
+  if (receipts.length === 0) throw places[0]!.failure;
+  return receipts;
+}
+
+async function commit(
+  context: PutContext,
+  message: { token: Uint8Array; hash: Uint8Array; bytes: number; receipts: readonly Receipt[] },
+): Promise<PutResult> {
+  const { client, options } = context;
+  const { hash, bytes, receipts } = message;
+  const reply = await client.ask(QueryKind.COMMIT, commitQuery, message, { signal: options.signal });
+  const result = { hash: toHex(hash), bytes };
+  if (reply.code === ResultCode.OK) return { ...result, replicas: receipts.length, existed: false };
+  if (reply.code !== ResultCode.CONFLICT) throw resultError(reply.code, 'committing');
+  // The same bytes were there already, or this commit was repeated: both mean that they are stored.
+  const places = await client.whereIs(hash, { signal: options.signal });
+  return { ...result, replicas: places.replicas.length, existed: true };
+}
+
+/** Pieces of `recordBytes` each, the last one shorter; one empty piece for an empty object. */
+async function* cut(
+  source: AsyncIterable<Uint8Array>,
+  bytes: number,
+  recordBytes: number,
+): AsyncIterable<Uint8Array> {
+  let piece = new Uint8Array(Math.min(recordBytes, bytes));
+  let filled = 0;
+  let total = 0;
+  const wrongSize = (): GramlineError =>
+    new GramlineError(
+      'GRAMLINE_INVALID',
+      `the source has not the ${bytes} bytes that were announced: it changed meanwhile`,
+    );
+  for await (const chunk of source) {
+    total += chunk.length;
+    if (total > bytes) throw wrongSize();
+    for (let at = 0; at < chunk.length; ) {
+      const count = Math.min(piece.length - filled, chunk.length - at);
+      piece.set(chunk.subarray(at, at + count), filled);
+      filled += count;
+      at += count;
+      if (filled < piece.length) continue;
+      yield piece;
+      const left = bytes - (total - (chunk.length - at));
+      piece = new Uint8Array(Math.min(recordBytes, left));
+      filled = 0;
+    }
+  }
+  if (total !== bytes) throw wrongSize();
+  if (bytes === 0) yield piece;
+}
+
+function open(source: ObjectSource): AsyncIterable<Uint8Array> {
+  if (typeof source === 'function') return source();
+  return source instanceof Uint8Array ? once(source) : source;
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+/** The source with its size: given, known, or found by holding a small stream in memory. */
+async function sized(
+  source: ObjectSource,
+  bytes: number | undefined,
+): Promise<{ readonly source: ObjectSource; readonly bytes: number }> {
+  if (source instanceof Uint8Array) return { source, bytes: source.length };
+  if (bytes !== undefined) return { source, bytes };
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  for await (const part of open(source)) {
+    parts.push(part.slice());
+    total += part.length;
+    if (total > UNSIZED_BYTES_MAX) {
+      throw new GramlineError(
+        'GRAMLINE_INVALID',
+        'a stream above 64 MiB needs its size: pass the option bytes',
+      );
+    }
+  }
+  const joined = new Uint8Array(total);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return { source: joined, bytes: total };
+}

@@ -1,0 +1,98 @@
+/** What the roles share: answering and asking with typed messages. */
+
+import { GramlineError } from '../base/errors.ts';
+import { type Micros, micros } from '../base/units.ts';
+import {
+  type Codec,
+  type DecodeFailure,
+  decodeMessage,
+  encodeMessage,
+  isFailure,
+  ResultCode,
+} from '../wire/index.ts';
+import type { CallOptions, Clock, Connection, IncomingQuery, Reply } from './ports.ts';
+import { resultCodeOf, resultError } from './results.ts';
+
+/** Secrets that are empty or shared: the admission secret where none is configured is the cluster's. */
+export const ADMISSION_ROLE = 'node';
+
+/** Answers a query by an async function; what it throws becomes a result code. */
+export function answer(
+  query: IncomingQuery,
+  work: () => Promise<void>,
+  onFailure: (error: unknown) => void,
+): void {
+  work().catch((error: unknown) => {
+    onFailure(error);
+    query.reply(resultCodeOf(error));
+  });
+}
+
+/** The query's message, or undefined: then it has been answered MALFORMED. */
+export function readQuery<Message extends object>(
+  query: IncomingQuery,
+  codec: Codec<Message>,
+): Message | undefined {
+  const message: Message | DecodeFailure = decodeMessage(codec, query.body);
+  if (!isFailure(message)) return message;
+  query.reply(ResultCode.MALFORMED);
+  return undefined;
+}
+
+/** The message in an OK reply. Throws the error that the reply's code, or a malformed body, stands for. */
+export function readReply<Message extends object>(
+  reply: Reply,
+  codec: Codec<Message>,
+  what: string,
+): Message {
+  if (reply.code !== ResultCode.OK) throw resultError(reply.code, what);
+  const message: Message | DecodeFailure = decodeMessage(codec, reply.body);
+  if (!isFailure(message)) return message;
+  throw new GramlineError('GRAMLINE_PROTOCOL', `${what}: unreadable answer: check that versions match`);
+}
+
+/** Asks one query and reads its reply. */
+export async function ask<Query, Answer extends object>(
+  connection: Connection,
+  kind: number,
+  question: { readonly codec: Codec<Query>; readonly message: Query },
+  answerCodec: Codec<Answer>,
+  what: string,
+  options: CallOptions = {},
+): Promise<Answer> {
+  const reply = await connection.query(kind, encodeMessage(question.codec, question.message), options);
+  return readReply(reply, answerCodec, what);
+}
+
+/** Waits on the given clock. Resolves early, without an error, when `signal` aborts. */
+export function sleep(clock: Clock, span: Micros, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) return resolve();
+    const finish = (): void => {
+      timer.cancel();
+      signal?.removeEventListener('abort', finish);
+      resolve();
+    };
+    const timer = clock.setTimer(micros(clock.now() + span), finish);
+    signal?.addEventListener('abort', finish, { once: true });
+  });
+}
+
+/** Calls `run` every `span` until `signal` aborts; runs never overlap, failures go to `onFailure`. */
+export async function every(
+  clock: Clock,
+  span: Micros,
+  signal: AbortSignal,
+  run: () => Promise<void> | void,
+  onFailure: (error: unknown) => void,
+): Promise<void> {
+  for (;;) {
+    await sleep(clock, span, signal);
+    if (signal.aborted) return;
+    try {
+      await run();
+    } catch (error) {
+      onFailure(error);
+    }
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * The front door: introduces the roles to this machine's sockets, disks and clock.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import { readFile, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { GramlineError } from './base/errors.ts';
+import { toHex } from './base/bytes.ts';
+import { CLUSTER_SECRET_BYTES, deriveClusterKeys } from './crypto/index.ts';
+import { nodeSuite } from './crypto/node-suite.ts';
+import { Client, Coordinator, type Log, type Rights, StorageNode } from './nodes/index.ts';
+import { lz4Compression, nodeHashing, openObjectStore, openStateStore } from './store/index.ts';
+import { systemClock, systemEntropy, UdpTransport } from './udp/index.ts';
+import { plainHost } from './udp/sockets.ts';
+
+const ALL_RIGHTS: Rights = { read: true, write: true, node: true, admin: true };
+/** Group and others may not read a secret file. */
+const FOREIGN_MODE = 0o077;
+export const DEFAULT_LISTEN = '0.0.0.0:7400';
+
+/** A secret, or a secret with what it allows. */
+export interface SecretGrant {
+  /** 32 bytes. */
+  readonly secret: Uint8Array;
+  readonly rights?: Partial<Rights>;
+}
+
+export interface CommonOptions {
+  /** The cluster secret, 32 bytes; a coordinator or node may accept several. The first is used to connect. */
+  readonly secret: Uint8Array | readonly SecretGrant[];
+  /** Structured log; silent by default. */
+  readonly log?: Log;
+  /** Idle time after which a silent peer counts as gone, milliseconds. Default 10,000. */
+  readonly idleMillis?: number;
+}
+
+export interface CoordinatorOpenOptions extends CommonOptions {
+  /** `host:port`, default `0.0.0.0:7400`; port 0 takes a free one. */
+  readonly listen?: string;
+  /** Directory of the catalog. */
+  readonly directory: string;
+  /** What nodes must know beside the cluster secret; default the cluster secret itself. */
+  readonly admissionSecret?: Uint8Array;
+}
+
+export interface NodeOpenOptions extends CommonOptions {
+  readonly coordinators: readonly string[];
+  /** Where objects are stored. */
+  readonly directory: string;
+  /** Most bytes of objects, default 10 GB. */
+  readonly quotaBytes?: number;
+  /** `host:port` of the node's front port, default a free port. */
+  readonly listen?: string;
+  /** What people call it, default the host's name. */
+  readonly name?: string;
+  readonly admissionSecret?: Uint8Array;
+}
+
+export interface ClientOpenOptions extends CommonOptions {
+  readonly coordinators: readonly string[];
+}
+
+const QUOTA_BYTES_DEFAULT = 10_000_000_000;
+const SILENT: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** Starts a coordinator. Throws GRAMLINE_IN_USE when its port or directory is taken. */
+export async function openCoordinator(options: CoordinatorOpenOptions): Promise<Coordinator> {
+  const state = await openStateStore({ directory: options.directory, entropy: systemEntropy.bytes });
+  try {
+    const coordinator = await Coordinator.open({
+      transport: transportOf(options),
+      clock: systemClock,
+      entropy: systemEntropy,
+      suite: nodeSuite,
+      state,
+      clusterId: state.clusterId,
+      admissionSecret: admissionSecretOf(options),
+      listen: options.listen ?? DEFAULT_LISTEN,
+      log: options.log ?? SILENT,
+    });
+    return closingAlso(coordinator, () => state.close());
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+}
+
+/** Starts a node; it joins by itself, now or when a coordinator comes: see its `joined`. */
+export async function openNode(options: NodeOpenOptions): Promise<StorageNode> {
+  checkCoordinators(options.coordinators);
+  const log = options.log ?? SILENT;
+  const store = await openObjectStore({
+    directory: options.directory,
+    quotaBytes: options.quotaBytes ?? QUOTA_BYTES_DEFAULT,
+    wallMillis: systemClock.wallMillis,
+    entropy: systemEntropy.bytes,
+    log,
+  });
+  try {
+    const node = await StorageNode.open({
+      transport: transportOf(options),
+      clock: systemClock,
+      entropy: systemEntropy,
+      suite: nodeSuite,
+      store,
+      compression: lz4Compression,
+      coordinators: options.coordinators,
+      admissionSecret: admissionSecretOf(options),
+      listen: options.listen ?? '0.0.0.0:0',
+      name: options.name ?? hostname(),
+      log,
+    });
+    return closingAlso(node, () => store.close());
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** A client. Connects when first used. */
+export async function openClient(options: ClientOpenOptions): Promise<Client> {
+  checkCoordinators(options.coordinators);
+  return new Client({
+    transport: transportOf(options),
+    clock: systemClock,
+    entropy: systemEntropy,
+    hashing: nodeHashing,
+    compression: lz4Compression,
+    coordinators: options.coordinators,
+    log: options.log ?? SILENT,
+  });
+}
+
+/** A new cluster secret: 32 random bytes. */
+export function makeSecret(): Uint8Array {
+  return new Uint8Array(randomBytes(CLUSTER_SECRET_BYTES));
+}
+
+/** The text of a secret file: 64 hex digits and a line end. */
+export function formatSecret(secret: Uint8Array): string {
+  return `${toHex(secret)}\n`;
+}
+
+/**
+ * Reads a secret from a file that only its owner can read.
+ *
+ * @throws GRAMLINE_INVALID when it is missing, readable by others, or no secret
+ */
+export async function readSecret(path: string): Promise<Uint8Array> {
+  let text: string;
+  try {
+    const { mode } = await stat(path);
+    if ((mode & FOREIGN_MODE) !== 0) {
+      throw new GramlineError('GRAMLINE_INVALID', `others can read ${path}: run chmod 600 ${path}`);
+    }
+    text = (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    if (error instanceof GramlineError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`;
+    throw new GramlineError('GRAMLINE_INVALID', `secret file ${path}: ${why}: make one with gramline secret`);
+  }
+  if (/^[0-9a-fA-F]{64}$/.test(text)) return new Uint8Array(Buffer.from(text, 'hex'));
+  throw new GramlineError(
+    'GRAMLINE_INVALID',
+    `secret file ${path} holds no secret of 64 hex digits: make one with gramline secret`,
+  );
+}
+
+function transportOf(options: CommonOptions): UdpTransport {
+  const grants = options.secret instanceof Uint8Array ? [{ secret: options.secret }] : options.secret;
+  if (grants.length === 0) throw new GramlineError('GRAMLINE_INVALID', 'at least one secret is needed');
+  return new UdpTransport({
+    host: plainHost,
+    clock: systemClock,
+    entropy: systemEntropy,
+    suite: nodeSuite,
+    secrets: grants.map(({ secret, rights }: SecretGrant) => ({
+      keys: deriveClusterKeys(nodeSuite, checkedSecret(secret)),
+      rights: rights === undefined ? ALL_RIGHTS : { ...NO_RIGHTS, ...rights },
+    })),
+    defer: (run) => setImmediate(run),
+    resolve: resolveHost,
+    log: options.log ?? SILENT,
+    ...(options.idleMillis === undefined ? {} : { idleMicros: (options.idleMillis * 1000) as never }),
+  });
+}
+
+const NO_RIGHTS: Rights = { read: false, write: false, node: false, admin: false };
+
+function admissionSecretOf(options: CommonOptions & { readonly admissionSecret?: Uint8Array }): Uint8Array {
+  if (options.admissionSecret !== undefined) return checkedSecret(options.admissionSecret);
+  return options.secret instanceof Uint8Array ? options.secret : options.secret[0]!.secret;
+}
+
+function checkedSecret(secret: Uint8Array): Uint8Array {
+  if (secret.length === CLUSTER_SECRET_BYTES) return secret;
+  throw new GramlineError('GRAMLINE_INVALID', `a secret has ${CLUSTER_SECRET_BYTES} bytes, not ${secret.length}`);
+}
+
+function checkCoordinators(coordinators: readonly string[]): void {
+  if (coordinators.length > 0) return;
+  throw new GramlineError('GRAMLINE_INVALID', 'name at least one coordinator, as HOST:PORT');
+}
+
+async function resolveHost(host: string): Promise<string> {
+  try {
+    return (await lookup(host)).address;
+  } catch (error) {
+    throw new GramlineError('GRAMLINE_NO_COORDINATOR', `the name ${host} does not resolve: check it`, {
+      cause: error,
+      retryable: true,
+    });
+  }
+}
+
+/** Makes `close` of a role close what was opened for it, too. */
+function closingAlso<Role extends { close(): Promise<void> }>(role: Role, also: () => Promise<void>): Role {
+  const close = role.close.bind(role);
+  let closing: Promise<void> | undefined;
+  role.close = () => {
+    closing ??= close().finally(also);
+    return closing;
+  };
+  return role;
+}

@@ -1,0 +1,48 @@
+/** What a session is made of and what it hands to its driver: types only. */
+
+import type { Micros } from '../base/units.ts';
+import type { Suite } from '../crypto/index.ts';
+import type { CreditPool } from '../reliability/index.ts';
+import type { SessionTag } from '../wire/index.ts';
+
+/** What one end declared in the handshake. */
+export interface SessionParameters {
+  readonly datagramBytesMax: number;
+  readonly windowBytes: number;
+  readonly idleMicros: Micros;
+}
+
+export interface SessionOptions {
+  readonly suite: Suite;
+  readonly side: 'initiator' | 'responder';
+  readonly now: Micros;
+  /** Traffic secrets of the two directions. Copied. */
+  readonly sendSecret: Uint8Array;
+  readonly receiveSecret: Uint8Array;
+  readonly handshakeHash: Uint8Array;
+  readonly localTag: SessionTag;
+  readonly peerTag: SessionTag;
+  readonly local: SessionParameters;
+  readonly peer: SessionParameters;
+  /** Receive memory, shared with the endpoint's other sessions. */
+  readonly pool: CreditPool;
+  /** Sealings before the keys are updated [KEY-5]; fewer where a test wants it. */
+  readonly keySealingsMax?: number;
+}
+
+/** A datagram, or several of equal size behind one another, written into the caller's buffer. */
+export interface Transmit {
+  readonly bytes: number;
+  readonly segmentBytes: number;
+}
+
+/** Counts since the start; `dropped` by reason. */
+export interface SessionCounts {
+  datagramsSent: number;
+  datagramsReceived: number;
+  bytesSent: number;
+  bytesReceived: number;
+  segmentsSent: number;
+  segmentsResent: number;
+  readonly dropped: Map<string, number>;
+}

@@ -1,0 +1,345 @@
+/**
+ * Durable keys and values of one coordinator, on lmdb.
+ *
+ * Commits that are asked for while one transaction is on its way to the disk share the next one.
+ * Each compares and writes inside it, in the order of the calls, and all are answered when the
+ * disk has flushed it.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { equalBytes, toHex, utf8 } from '../base/bytes.ts';
+import { GramlineError } from '../base/errors.ts';
+import { KIB, MIB } from '../base/units.ts';
+import type { CommitResult, Comparison, StateOperation, StateStore } from '../nodes/ports.ts';
+import { CLUSTER_ID_BYTES } from '../wire/constants.ts';
+import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
+import { checkLmdbFile } from './lmdb-file.ts';
+import {
+  COMMITS_QUEUED_MAX,
+  checkCommit,
+  checkRange,
+  STATE_KEY_BYTES_MAX,
+  stateBusy,
+  stateClosed,
+} from './state-limits.ts';
+import { isOwnBug, storeError } from './store-errors.ts';
+
+/** Version of the keys and values that Gramline keeps in an environment. */
+export const STATE_FORMAT = 1;
+
+/** Most commits of one transaction: it holds up the event loop while it is evaluated. */
+const COMMITS_PER_TRANSACTION_MAX = 1024;
+
+/** Free disk below which commits are refused, so that lmdb never meets a full disk midway. */
+export const STATE_FREE_BYTES_MIN = 4 * MIB;
+
+/** The disk is asked for its free bytes when so many bytes were committed since, or so long ago. */
+const FREE_CHECK_BYTES = 512 * KIB;
+const FREE_CHECK_MILLIS = 1000;
+
+const FILE_NAME = 'state.mdb';
+const FORMAT_KEY = utf8('format');
+const CLUSTER_ID_KEY = utf8('cluster-id');
+const REVISION_KEY = utf8('revision');
+
+export interface StateStoreOptions {
+  /** Where the state stands; made if it is missing. One process at a time may use it. */
+  readonly directory: string;
+  /** Which cluster this is: 16 bytes. Without it, a new store makes one up and an old one knows. */
+  readonly clusterId?: Uint8Array | undefined;
+  /** `count` unpredictable bytes, for the cluster id; the default is `node:crypto`. */
+  readonly entropy?: ((count: number) => Uint8Array) | undefined;
+  /** @internal Free bytes of the disk, for tests. */
+  readonly freeBytes?: () => Promise<number>;
+}
+
+/** A state store that knows which cluster its state belongs to. */
+export interface ClusterStateStore extends StateStore {
+  /** 16 bytes, made once per cluster. */
+  readonly clusterId: Uint8Array;
+}
+
+/**
+ * Opens the state in `directory`, for this process alone.
+ *
+ * @throws GramlineError `GRAMLINE_IN_USE` when a living process holds the directory,
+ *   `GRAMLINE_INVALID` when a newer Gramline wrote it or it belongs to another cluster,
+ *   `GRAMLINE_CORRUPT` when it is unreadable, `GRAMLINE_IO` or `GRAMLINE_NO_SPACE` when the disk refuses.
+ */
+export async function openStateStore(options: StateStoreOptions): Promise<ClusterStateStore> {
+  const { clusterId } = options;
+  if (clusterId !== undefined && clusterId.length !== CLUSTER_ID_BYTES)
+    throw new GramlineError('GRAMLINE_INVALID', `A cluster id has ${CLUSTER_ID_BYTES} bytes.`);
+  const lock = await lockDirectory(options.directory);
+  let root: RootDatabase<Buffer, Uint8Array> | undefined;
+  try {
+    const path = join(options.directory, FILE_NAME);
+    await checkLmdbFile(path);
+    root = open<Buffer, Uint8Array>({
+      path,
+      noSubdir: true,
+      // Answer behind the flush, not before it.
+      overlappingSync: false,
+      // Batches are made here. Those of lmdb leave a rejected promise that nobody can catch when
+      // the disk is full, which ends the process.
+      eventTurnBatching: false,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+    });
+    const store = new LmdbStateStore(options, root, lock);
+    await store.load();
+    return store;
+  } catch (error) {
+    await root?.close().catch(() => {});
+    await lock.release();
+    throw storeError(error, `open the state in ${options.directory}`);
+  }
+}
+
+interface QueuedCommit {
+  readonly compare: readonly Comparison[];
+  readonly operations: readonly StateOperation[];
+  readonly bytes: number;
+  readonly resolve: (result: CommitResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+type Table = Database<Buffer, Uint8Array>;
+
+class LmdbStateStore implements ClusterStateStore {
+  readonly #options: StateStoreOptions;
+  readonly #root: RootDatabase<Buffer, Uint8Array>;
+  readonly #lock: DirectoryLock;
+  /** Format, cluster id and revision: apart from the entries, so that every key is free for those. */
+  readonly #meta: Table;
+  readonly #entries: Table;
+  #clusterId = new Uint8Array();
+  #revision = 0;
+  /** At most COMMITS_QUEUED_MAX. */
+  #queue: QueuedCommit[] = [];
+  #running: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+  #freeCheckAt = Number.NEGATIVE_INFINITY;
+  #uncheckedBytes = 0;
+
+  constructor(options: StateStoreOptions, root: RootDatabase<Buffer, Uint8Array>, lock: DirectoryLock) {
+    this.#options = options;
+    this.#root = root;
+    this.#lock = lock;
+    this.#meta = root.openDB('meta', { encoding: 'binary', keyEncoding: 'binary' });
+    this.#entries = root.openDB('entries', { encoding: 'binary', keyEncoding: 'binary' });
+  }
+
+  /** Reads the format, the cluster id and the revision; writes them at the first start. */
+  async load(): Promise<void> {
+    const format = this.#meta.get(FORMAT_KEY);
+    if (format === undefined) {
+      const entropy = this.#options.entropy ?? randomBytes;
+      const clusterId = this.#options.clusterId ?? entropy(CLUSTER_ID_BYTES);
+      await this.#transact(() => {
+        this.#meta.putSync(FORMAT_KEY, encodeNumber(STATE_FORMAT));
+        this.#meta.putSync(CLUSTER_ID_KEY, Buffer.from(clusterId));
+        this.#meta.putSync(REVISION_KEY, encodeNumber(0));
+      });
+    } else {
+      this.#requireFormat(decodeNumber(format));
+    }
+    const clusterId = this.#meta.get(CLUSTER_ID_KEY);
+    const revision = decodeNumber(this.#meta.get(REVISION_KEY));
+    if (clusterId?.length !== CLUSTER_ID_BYTES || revision === undefined) throw this.#unreadable();
+    this.#clusterId = new Uint8Array(clusterId);
+    this.#revision = revision;
+    const wanted = this.#options.clusterId;
+    if (wanted !== undefined && !equalBytes(wanted, this.#clusterId)) {
+      throw new GramlineError(
+        'GRAMLINE_INVALID',
+        `The state in ${this.#options.directory} belongs to cluster ${toHex(this.#clusterId)}, not ${toHex(wanted)}. Choose another directory.`,
+      );
+    }
+  }
+
+  get clusterId(): Uint8Array {
+    return this.#clusterId.slice();
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    if (this.#closed !== undefined) throw stateClosed();
+    if (key.length === 0 || key.length > STATE_KEY_BYTES_MAX) return undefined;
+    const value = this.#entries.get(key);
+    return value === undefined ? undefined : new Uint8Array(value);
+  }
+
+  range(start: Uint8Array, end: Uint8Array, limit: number): Iterable<readonly [Uint8Array, Uint8Array]> {
+    if (this.#closed !== undefined) throw stateClosed();
+    checkRange(start, end);
+    if (end.length === 0 || limit <= 0 || Buffer.compare(start, end) >= 0) return [];
+    // Copied at once: an iterator that somebody forgets would keep lmdb from reusing its pages.
+    const found: [Uint8Array, Uint8Array][] = [];
+    const entries = this.#entries.getRange({ end, limit, ...(start.length > 0 ? { start } : {}) });
+    for (const { key, value } of entries) found.push([new Uint8Array(key), new Uint8Array(value)]);
+    return found;
+  }
+
+  async commit(compare: readonly Comparison[], operations: readonly StateOperation[]): Promise<CommitResult> {
+    if (this.#closed !== undefined) throw stateClosed();
+    const bytes = checkCommit(compare, operations);
+    if (this.#queue.length >= COMMITS_QUEUED_MAX) throw stateBusy();
+    const result = new Promise<CommitResult>((resolve, reject) => {
+      this.#queue.push({
+        // Copied, since the caller may reuse its arrays before the transaction reads them.
+        compare: compare.map(({ key, equals }) => ({ key: key.slice(), equals: equals?.slice() })),
+        operations: operations.map(({ key, value }) => ({ key: key.slice(), value: value?.slice() })),
+        bytes,
+        resolve,
+        reject,
+      });
+    });
+    this.#running ??= this.#drain();
+    return result;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  #requireFormat(version: number | undefined): void {
+    if (version === STATE_FORMAT) return;
+    if (version === undefined || version < STATE_FORMAT) throw this.#unreadable();
+    throw new GramlineError(
+      'GRAMLINE_INVALID',
+      `${this.#options.directory} has format ${version}, and this Gramline knows formats up to ${STATE_FORMAT}. Start a newer Gramline.`,
+    );
+  }
+
+  #unreadable(): GramlineError {
+    return new GramlineError(
+      'GRAMLINE_CORRUPT',
+      `The state in ${this.#options.directory} is unreadable. Restore it from a backup.`,
+    );
+  }
+
+  async #close(): Promise<void> {
+    await this.#running;
+    await this.#root.close();
+    await this.#lock.release();
+  }
+
+  /** Commits what is queued, batch by batch; never rejects. */
+  async #drain(): Promise<void> {
+    // Whatever else is asked for in this tick joins the first batch.
+    await Promise.resolve();
+    while (this.#queue.length > 0) {
+      const batch = this.#queue.slice(0, COMMITS_PER_TRANSACTION_MAX);
+      this.#queue = this.#queue.slice(batch.length);
+      try {
+        await this.#requireFreeDisk(batch);
+        const results = await this.#transact(() => this.#evaluate(batch));
+        this.#revision = results.at(-1)!.revision;
+        for (const [index, commit] of batch.entries()) commit.resolve(results[index]!);
+      } catch (error) {
+        const failure = await this.#failure(error);
+        for (const commit of batch) commit.reject(failure);
+      }
+    }
+    this.#running = undefined;
+  }
+
+  /** Runs inside a transaction, in one go. */
+  #evaluate(batch: readonly QueuedCommit[]): CommitResult[] {
+    let revision = this.#revision;
+    const results: CommitResult[] = [];
+    for (const { compare, operations } of batch) {
+      const ok = compare.every(({ key, equals }) => {
+        const value = this.#entries.get(key);
+        return value === undefined || equals === undefined ? value === equals : equalBytes(value, equals);
+      });
+      if (ok) {
+        for (const { key, value } of operations) {
+          if (value === undefined) this.#entries.removeSync(key);
+          else this.#entries.putSync(key, value as Buffer);
+        }
+        revision++;
+      }
+      results.push({ ok, revision });
+    }
+    if (revision !== this.#revision) this.#meta.putSync(REVISION_KEY, encodeNumber(revision));
+    return results;
+  }
+
+  /** Runs `task` in a write transaction; resolves when it is flushed. A throw undoes all of it. */
+  async #transact<T>(task: () => T): Promise<T> {
+    try {
+      return await this.#root.childTransaction(task);
+    } catch (error) {
+      throw await commitFailure(error);
+    }
+  }
+
+  async #requireFreeDisk(batch: readonly QueuedCommit[]): Promise<void> {
+    const batchBytes = batch.reduce((total, { bytes }) => total + bytes, 0);
+    this.#uncheckedBytes += batchBytes;
+    const now = performance.now();
+    if (this.#uncheckedBytes < FREE_CHECK_BYTES && now - this.#freeCheckAt < FREE_CHECK_MILLIS) return;
+    this.#uncheckedBytes = 0;
+    const free = await this.#freeBytes();
+    if (free < STATE_FREE_BYTES_MIN + batchBytes) throw this.#noSpace(free);
+    this.#freeCheckAt = now;
+  }
+
+  /** `error` of a commit, for the caller. */
+  async #failure(error: unknown): Promise<Error> {
+    // The next commit looks at the disk first.
+    this.#freeCheckAt = Number.NEGATIVE_INFINITY;
+    if (!(error instanceof GramlineError) && !isOwnBug(error)) {
+      // lmdb calls a write that the disk took in part an input/output error: see for ourselves.
+      const free = await this.#freeBytes().catch(() => Number.POSITIVE_INFINITY);
+      if (free < STATE_FREE_BYTES_MIN) return this.#noSpace(free, error);
+    }
+    return storeError(error, `commit to the state in ${this.#options.directory}`);
+  }
+
+  #freeBytes(): Promise<number> {
+    return this.#options.freeBytes?.() ?? freeBytesOf(this.#options.directory);
+  }
+
+  #noSpace(free: number, cause?: unknown): GramlineError {
+    return new GramlineError(
+      'GRAMLINE_NO_SPACE',
+      `The disk of ${this.#options.directory} has ${free} bytes left, too few to commit safely. Free space there.`,
+      { cause },
+    );
+  }
+}
+
+/** What made a transaction of lmdb fail: it hides the reason in a promise of its own. */
+async function commitFailure(error: unknown): Promise<unknown> {
+  if (typeof error !== 'object' || error === null || !('commitError' in error)) return error;
+  // Rejected in the same turn as `error`; if ever it is not, the first error has to do.
+  return Promise.race([
+    Promise.resolve(error.commitError).catch((reason: unknown) => reason),
+    new Promise((resolve) => setImmediate(resolve, error)),
+  ]);
+}
+
+async function freeBytesOf(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
+}
+
+function encodeNumber(value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64BE(BigInt(value));
+  return bytes;
+}
+
+function decodeNumber(bytes: Buffer | undefined): number | undefined {
+  return bytes?.length === 8 ? Number(bytes.readBigUInt64BE()) : undefined;
+}
