@@ -30,7 +30,7 @@ export interface Child {
 
 /** Starts a child and waits until it is ready. Options travel on stdin, not in argv. */
 export async function startChild(options: ChildOptions): Promise<Child> {
-  const child = spawn(process.execPath, [process.argv[1]!, '--child'], {
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, '--child'], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();

@@ -6,10 +6,16 @@ import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { toHex, utf8 } from './base/bytes.ts';
 import { GramlineError } from './base/errors.ts';
-import { toHex } from './base/bytes.ts';
-import { CLUSTER_SECRET_BYTES, deriveClusterKeys } from './crypto/index.ts';
+import {
+  CLUSTER_SECRET_BYTES,
+  deriveClusterKeys,
+  PASSPHRASE_CHARS_MIN,
+  stretchPassphrase,
+} from './crypto/index.ts';
 import { nodeSuite } from './crypto/node-suite.ts';
+import { DefsTextGateway } from './gateways/defs-text.ts';
 import { Client, Coordinator, type Log, type Rights, StorageNode } from './nodes/index.ts';
 import { lz4Compression, nodeHashing, openObjectStore, openStateStore } from './store/index.ts';
 import { systemClock, systemEntropy, UdpTransport } from './udp/index.ts';
@@ -18,6 +24,9 @@ import { plainHost } from './udp/sockets.ts';
 const ALL_RIGHTS: Rights = { read: true, write: true, node: true, admin: true };
 /** Group and others may not read a secret file. */
 const FOREIGN_MODE = 0o077;
+/** Salt of passphrases: the same everywhere, so that all machines of a cluster agree [SECRET-1]. */
+const PASSPHRASE_SALT = utf8('gramline passphrase v1');
+const PASSPHRASE_PREFIX = 'passphrase:';
 export const DEFAULT_LISTEN = '0.0.0.0:7400';
 
 /** A secret, or a secret with what it allows. */
@@ -32,6 +41,8 @@ export interface CommonOptions {
   readonly secret: Uint8Array | readonly SecretGrant[];
   /** Structured log; silent by default. */
   readonly log?: Log;
+  /** UDP ports for sessions, both ends included, where a firewall wants to know; default any free one. */
+  readonly sessionPorts?: { readonly first: number; readonly last: number };
   /** Idle time after which a silent peer counts as gone, milliseconds. Default 10,000. */
   readonly idleMillis?: number;
 }
@@ -43,6 +54,8 @@ export interface CoordinatorOpenOptions extends CommonOptions {
   readonly directory: string;
   /** What nodes must know beside the cluster secret; default the cluster secret itself. */
   readonly admissionSecret?: Uint8Array;
+  /** `host:port` of the seed's text protocol: unencrypted, no secret asked. Off by default. */
+  readonly defsText?: string;
 }
 
 export interface NodeOpenOptions extends CommonOptions {
@@ -80,9 +93,33 @@ export async function openCoordinator(options: CoordinatorOpenOptions): Promise<
       listen: options.listen ?? DEFAULT_LISTEN,
       log: options.log ?? SILENT,
     });
-    return closingAlso(coordinator, () => state.close());
+    const closing = closingAlso(coordinator, () => state.close());
+    return options.defsText === undefined ? closing : await withDefsText(closing, options.defsText, options);
   } catch (error) {
     await state.close();
+    throw error;
+  }
+}
+
+/** Opens the text gateway of a coordinator. Closes both when it cannot. */
+async function withDefsText(
+  coordinator: Coordinator,
+  listen: string,
+  options: CommonOptions,
+): Promise<Coordinator> {
+  try {
+    const gateway = await DefsTextGateway.open({
+      // Text datagrams do not carry their length: glued together by offload they could not be told apart.
+      host: plainHost,
+      entropy: systemEntropy,
+      coordinator,
+      listen,
+      resolve: resolveHost,
+      log: options.log ?? SILENT,
+    });
+    return closingAlso(coordinator, () => gateway.close());
+  } catch (error) {
+    await coordinator.close();
     throw error;
   }
 }
@@ -144,11 +181,16 @@ export function formatSecret(secret: Uint8Array): string {
 }
 
 /**
- * Reads a secret from a file that only its owner can read.
+ * Reads a secret from a file that only its owner can read: 64 hex digits, or a line
+ * `passphrase: ...`, which is stretched (half a second, 128 MiB).
  *
+ * @param onWarning Told in a sentence when the secret is weaker than it could be.
  * @throws GRAMLINE_INVALID when it is missing, readable by others, or no secret
  */
-export async function readSecret(path: string): Promise<Uint8Array> {
+export async function readSecret(
+  path: string,
+  onWarning: (sentence: string) => void = () => undefined,
+): Promise<Uint8Array> {
   let text: string;
   try {
     const { mode } = await stat(path);
@@ -163,9 +205,20 @@ export async function readSecret(path: string): Promise<Uint8Array> {
     throw new GramlineError('GRAMLINE_INVALID', `secret file ${path}: ${why}: make one with gramline secret`);
   }
   if (/^[0-9a-fA-F]{64}$/.test(text)) return new Uint8Array(Buffer.from(text, 'hex'));
+  if (text.startsWith(PASSPHRASE_PREFIX) && !/[\r\n]/.test(text)) {
+    const secret = stretchPassphrase(text.slice(PASSPHRASE_PREFIX.length).trim(), PASSPHRASE_SALT);
+    if (secret === undefined) {
+      throw new GramlineError(
+        'GRAMLINE_INVALID',
+        `secret file ${path}: a passphrase needs ${PASSPHRASE_CHARS_MIN} characters: choose a longer one`,
+      );
+    }
+    onWarning(`${path} holds a passphrase, which can be guessed: gramline secret makes a stronger secret`);
+    return secret;
+  }
   throw new GramlineError(
     'GRAMLINE_INVALID',
-    `secret file ${path} holds no secret of 64 hex digits: make one with gramline secret`,
+    `secret file ${path} holds neither 64 hex digits nor a line 'passphrase: ...': make one with gramline secret`,
   );
 }
 
@@ -184,6 +237,7 @@ function transportOf(options: CommonOptions): UdpTransport {
     defer: (run) => setImmediate(run),
     resolve: resolveHost,
     log: options.log ?? SILENT,
+    ...(options.sessionPorts === undefined ? {} : { sessionPorts: options.sessionPorts }),
     ...(options.idleMillis === undefined ? {} : { idleMicros: (options.idleMillis * 1000) as never }),
   });
 }
@@ -197,7 +251,10 @@ function admissionSecretOf(options: CommonOptions & { readonly admissionSecret?:
 
 function checkedSecret(secret: Uint8Array): Uint8Array {
   if (secret.length === CLUSTER_SECRET_BYTES) return secret;
-  throw new GramlineError('GRAMLINE_INVALID', `a secret has ${CLUSTER_SECRET_BYTES} bytes, not ${secret.length}`);
+  throw new GramlineError(
+    'GRAMLINE_INVALID',
+    `a secret has ${CLUSTER_SECRET_BYTES} bytes, not ${secret.length}`,
+  );
 }
 
 function checkCoordinators(coordinators: readonly string[]): void {

@@ -11,7 +11,8 @@
 import { formatAddress, tryParseAddress } from '../base/address.ts';
 import { toHex } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
-import { checkAdmissionProof, type Suite } from '../crypto/index.ts';
+import { type Micros, seconds } from '../base/units.ts';
+import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
 import {
   ADMISSION_NONCE_BYTES,
   admitQuery,
@@ -33,15 +34,18 @@ import {
   ResultCode,
 } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
+import { Deletions } from './deletions.ts';
 import type { Member, Membership } from './membership.ts';
-import type { CloseReason, Connection, Entropy, IncomingQuery, Log } from './ports.ts';
-import { ADMISSION_ROLE, readQuery } from './roles.ts';
+import type { Clock, CloseReason, Connection, Entropy, IncomingQuery, Log } from './ports.ts';
+import { ADMISSION_ROLE, ADMITTING_ROLE, readQuery, replyBusy } from './roles.ts';
 
+const DELETE_TIMEOUT_MICROS: Micros = seconds(24 * 3_600);
 /** Objects in one inventory at most. */
 const INVENTORY_ENTRIES_MAX = 100_000_000;
 
 export interface AdmissionOptions {
   readonly suite: Suite;
+  readonly clock: Clock;
   readonly entropy: Entropy;
   readonly log: Log;
   readonly clusterId: Uint8Array;
@@ -65,12 +69,14 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #challenges = new WeakMap<Connection, Challenge>();
   readonly #admitted = new WeakMap<Connection, Admitted>();
+  readonly deletions: Deletions;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
+    this.deletions = new Deletions(options.clock);
   }
 
-  /** The node behind a connection, once it is admitted and as long as this is its newest session. */
+  /** The node behind a connection, once it is admitted and as long as this is its newest session [ADM-7]. */
   memberOf(connection: Connection): Member | undefined {
     const member = this.#admitted.get(connection)?.member;
     return member?.connection === connection ? member : undefined;
@@ -112,14 +118,22 @@ export class Admission {
       log.warn('a node was refused: another with the same id is up', { host: connection.peerHost });
       return query.reply(ResultCode.CONFLICT);
     }
-    if (known === undefined && members.full) return query.reply(ResultCode.BUSY);
+    if (known === undefined && members.full) return replyBusy(query);
     const replaced = known?.connection;
     const address = reachableAddress(join.address, connection.peerHost);
     const member = members.admit({ ...join, address }, connection);
     void replaced?.close();
     this.#admitted.set(connection, { member, revision: catalog.revision });
     log.info('a node is up', { name: member.name, address, node: toHex(member.nodeId) });
-    query.reply(ResultCode.OK, encodeMessage(admitReply, { clusterId, address }));
+    // [ADM-8] The node, too, must know whom it will obey.
+    const proof = admissionProof(
+      suite,
+      admissionSecret,
+      connection.handshakeHash,
+      challenge.nonce,
+      ADMITTING_ROLE,
+    );
+    query.reply(ResultCode.OK, encodeMessage(admitReply, { clusterId, address, proof }));
   }
 
   onNotice(connection: Connection, kind: number, body: Uint8Array): void {
@@ -152,11 +166,13 @@ export class Admission {
     const admitted = this.#admitted.get(connection);
     const member = this.memberOf(connection);
     if (admitted === undefined || member === undefined) return query.reply(ResultCode.DENIED);
-    if (message.entries > INVENTORY_ENTRIES_MAX) return query.reply(ResultCode.BUSY);
+    if (message.entries > INVENTORY_ENTRIES_MAX) return replyBusy(query);
     const present = new Set<string>();
     let added = 0;
-    for await (const { hash, bytes } of inventoryEntries(query)) {
+    for await (const { hash, bytes, pending } of inventoryEntries(query)) {
       present.add(toHex(hash));
+      // [DEFS-16] What was never committed is neither adopted nor deleted here: the node asks by SETTLE.
+      if (pending) continue;
       if (catalog.isRemoved(hash)) this.tellToDelete(member.nodeId, hash);
       else if (await this.#adopt(hash, bytes, member.nodeId)) added += 1;
     }
@@ -187,9 +203,14 @@ export class Admission {
   tellToDelete(nodeId: Uint8Array, hash: Uint8Array): void {
     const { connection } = this.#options.members.get(nodeId) ?? {};
     if (connection === undefined) return;
-    connection.query(QueryKind.DELETE, encodeMessage(hashQuery, { hash })).catch((error: unknown) => {
-      this.#options.log.warn('a node did not delete an object', { reason: String(error) });
-    });
+    const settle = this.deletions.start(nodeId, hash);
+    // Only its answer, or the end of the session, says that it will not be carried out any more.
+    connection
+      .query(QueryKind.DELETE, encodeMessage(hashQuery, { hash }), { timeoutMicros: DELETE_TIMEOUT_MICROS })
+      .catch((error: unknown) => {
+        this.#options.log.warn('a node did not delete an object', { reason: String(error) });
+      })
+      .finally(settle);
   }
 
   async #adopt(hash: Uint8Array, bytes: number, nodeId: Uint8Array): Promise<boolean> {
@@ -203,17 +224,25 @@ export class Admission {
 /** The entries of an inventory flow, which cuts them anywhere. */
 async function* inventoryEntries(
   query: IncomingQuery,
-): AsyncIterable<{ readonly hash: Uint8Array; readonly bytes: number }> {
+): AsyncIterable<{ readonly hash: Uint8Array; readonly bytes: number; readonly pending: boolean }> {
   const flow = query.receive();
   let rest = new Uint8Array(0);
-  for (let record = await flow.next(); record !== undefined; record = await flow.next()) {
-    const bytes = new Uint8Array(rest.length + record.payload.length);
-    bytes.set(rest);
-    bytes.set(record.payload, rest.length);
-    const whole = bytes.length - (bytes.length % INVENTORY_ENTRY_BYTES);
-    const reader = new Reader(bytes, 0, whole);
-    while (reader.remaining > 0) yield { hash: reader.bytes(HASH_BYTES), bytes: reader.u48() };
-    rest = bytes.slice(whole);
+  try {
+    for (let record = await flow.next(); record !== undefined; record = await flow.next()) {
+      const bytes = new Uint8Array(rest.length + record.payload.length);
+      bytes.set(rest);
+      bytes.set(record.payload, rest.length);
+      const whole = bytes.length - (bytes.length % INVENTORY_ENTRY_BYTES);
+      const reader = new Reader(bytes, 0, whole);
+      while (reader.remaining > 0) {
+        const entry = { hash: reader.bytes(HASH_BYTES), bytes: reader.u48(), pending: reader.u8() === 1 };
+        yield entry;
+      }
+      rest = bytes.slice(whole);
+    }
+  } finally {
+    // Who stops reading in the middle gives the flow's credit back.
+    flow.stop(ResultCode.ABORTED);
   }
 }
 

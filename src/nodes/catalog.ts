@@ -6,6 +6,7 @@
  */
 
 import { concatBytes, equalBytes, utf8 } from '../base/bytes.ts';
+import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { HASH_BYTES, NODE_ID_BYTES, REPLICAS_MAX, Reader, Writer } from '../wire/index.ts';
 import type { Comparison, StateOperation, StateStore } from './ports.ts';
 
@@ -89,13 +90,18 @@ export class Catalog {
     );
   }
 
-  /** Adds replicas to an entry, up to the maximum; false when it has none to add to. */
-  async addReplicas(hash: Uint8Array, replicas: readonly Uint8Array[]): Promise<boolean> {
+  /**
+   * Adds replicas to an entry, up to the maximum; false when it has none to add to.
+   *
+   * @param anew Writes the entry even when it names them all: they were stored anew, which an
+   * inventory that began earlier does not know.
+   */
+  async addReplicas(hash: Uint8Array, replicas: readonly Uint8Array[], anew = false): Promise<boolean> {
     return this.#update(hash, (entry) => {
       if (entry === undefined) return 'keep';
       const fresh = replicas.filter((nodeId) => !hasReplica(entry, nodeId));
       const all = [...entry.replicas, ...fresh].slice(0, REPLICAS_MAX);
-      return all.length === entry.replicas.length ? 'keep' : { ...entry, replicas: all };
+      return all.length === entry.replicas.length && !anew ? 'keep' : { ...entry, replicas: all };
     });
   }
 
@@ -182,7 +188,9 @@ export class Catalog {
         if (ok) return true;
       } catch (error) {
         undo();
-        throw error;
+        // That no object fits is another matter than that the catalog's own disk is full.
+        if (!isGramlineError(error, 'GRAMLINE_NO_SPACE')) throw error;
+        throw new GramlineError('GRAMLINE_IO', 'the disk of the catalog is full', { cause: error });
       }
       undo();
     }

@@ -96,6 +96,8 @@ export interface ReservedPlaces {
   /** 8 bytes in hex: what `release` takes. */
   readonly token: string;
   readonly leaseMillis: number;
+  /** Revision of the catalog when this was answered. */
+  readonly revision: number;
   readonly replicas: readonly Replica[];
 }
 
@@ -230,10 +232,16 @@ export class Client {
     const token = this.#options.entropy.bytes(TOKEN_BYTES);
     const hash = options.hash === undefined ? undefined : parseHash(options.hash);
     const message = { token, bytes, replicas: options.replicas ?? 1, hash };
-    const reply = await this.ask(QueryKind.WHERE_TO, whereToQuery, message, options);
+    const reply = await this.ask(QueryKind.WHERE_TO, whereToQuery, message, options).catch(
+      (error: unknown) => {
+        // The coordinator may hold the space all the same, and nobody else knows the token.
+        this.release(toHex(token)).catch(() => undefined);
+        throw error;
+      },
+    );
     if (reply.code === ResultCode.NO_SPACE) throw noSpaceError(reply, bytes);
-    const { leaseMillis, locations } = readReply(reply, whereToReply, 'placing an object');
-    return { token: toHex(token), leaseMillis, replicas: locations.map(replicaOf) };
+    const { leaseMillis, revision, locations } = readReply(reply, whereToReply, 'placing an object');
+    return { token: toHex(token), leaseMillis, revision, replicas: locations.map(replicaOf) };
   }
 
   /** Ends a reservation that `whereTo` made. */
@@ -255,13 +263,8 @@ export class Client {
   async status(options: CallOptions = {}): Promise<ClusterStatus> {
     const nodes: ClusterStatus['nodes'][number][] = [];
     for (;;) {
-      const connection = await this.#coordinator(options);
-      const query = encodeMessage(statusQuery, { cursor: nodes.length });
-      const page = readReply(
-        await connection.query(QueryKind.STATUS, query, options),
-        statusReply,
-        'asking for status',
-      );
+      const reply = await this.ask(QueryKind.STATUS, statusQuery, { cursor: nodes.length }, options);
+      const page = readReply(reply, statusReply, 'asking for status');
       for (const { nodeId, ...node } of page.nodes) nodes.push({ id: toHex(nodeId), ...node });
       if (nodes.length < page.nodesTotal && page.nodes.length > 0) continue;
       const { revision, objects, bytes, offload } = page;

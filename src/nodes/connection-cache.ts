@@ -1,5 +1,6 @@
 /** Connections by address, opened when first needed and shared by all callers. */
 
+import { GramlineError } from '../base/errors.ts';
 import type { Connection, ConnectOptions, TransferCounts, Transport } from './ports.ts';
 
 /** Connections kept at once; the one unused for longest makes room. */
@@ -19,6 +20,8 @@ export class ConnectionCache {
   /** Least recently used first. */
   readonly #open = new Map<string, Connection>();
   readonly #opening = new Map<string, Promise<Connection>>();
+  /** All that is being opened or closed: the end waits for it. */
+  readonly #underWay = new Set<Promise<unknown>>();
   /** What connections that have ended had counted. */
   #past: TransferCounts = NO_COUNTS;
   #closed = false;
@@ -32,6 +35,7 @@ export class ConnectionCache {
   }
 
   async connect(options: ConnectOptions): Promise<Connection> {
+    if (this.#closed) throw closedError();
     const { address } = options;
     const open = this.#open.get(address);
     if (open?.isOpen === true) {
@@ -43,6 +47,7 @@ export class ConnectionCache {
     const opening = options.signal === undefined ? this.#opening.get(address) : undefined;
     if (opening !== undefined) return opening;
     const attempt = this.#connect(options);
+    this.#await(attempt);
     if (options.signal === undefined) {
       this.#opening.set(address, attempt);
       const forget = (): boolean => this.#opening.delete(address);
@@ -54,20 +59,28 @@ export class ConnectionCache {
   /** Ends a connection that misbehaved; the next caller gets a new one. */
   drop(address: string, connection: Connection): void {
     this.#forget(address, connection);
-    void connection.close();
+    this.#await(connection.close());
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled(this.#opening.values());
     await Promise.all([...this.#open.values()].map((connection) => connection.close()));
+    while (this.#underWay.size > 0) await Promise.allSettled([...this.#underWay]);
   }
 
   async #connect(options: ConnectOptions): Promise<Connection> {
     const { address } = options;
     const connection = await this.#transport.connect(options);
-    if (this.#closed) await connection.close();
+    if (this.#closed) {
+      await connection.close();
+      throw closedError();
+    }
     const known = this.#open.get(address);
+    // Two callers that may abort connected at the same time: one session with a peer is enough.
+    if (known?.isOpen === true) {
+      this.#await(connection.close());
+      return known;
+    }
     if (known !== undefined) this.#forget(address, known);
     this.#open.set(address, connection);
     void connection.closed.then(() => this.#forget(address, connection));
@@ -80,11 +93,21 @@ export class ConnectionCache {
     return connection;
   }
 
+  #await(work: Promise<unknown>): void {
+    this.#underWay.add(work);
+    const forget = (): boolean => this.#underWay.delete(work);
+    work.then(forget, forget);
+  }
+
   #forget(address: string, connection: Connection): void {
     if (this.#open.get(address) !== connection) return;
     this.#open.delete(address);
     this.#past = add(this.#past, connection.counts);
   }
+}
+
+function closedError(): GramlineError {
+  return new GramlineError('GRAMLINE_CLOSED', 'this client is closed: open another one');
 }
 
 function add(left: TransferCounts, right: TransferCounts): TransferCounts {

@@ -6,12 +6,12 @@
  * failure cases: `spec/06-messages.md`. Joining and inventories: `admission.ts`.
  */
 
+import { equalBytes } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
 import { type Micros, micros, seconds } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import {
   BODY_BYTES_MAX,
-  busyReply,
   type CommitQuery,
   commitQuery,
   emptyMessage,
@@ -39,7 +39,7 @@ import {
 } from '../wire/index.ts';
 import { Admission } from './admission.ts';
 import { Catalog, hasReplica } from './catalog.ts';
-import { accountedBytes, type Member, Membership } from './membership.ts';
+import { accountedBytes, Membership } from './membership.ts';
 import { choosePlaces } from './placement.ts';
 import type {
   Clock,
@@ -53,13 +53,11 @@ import type {
 } from './ports.ts';
 import { Receipts } from './receipts.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
-import { answer, every, readQuery } from './roles.ts';
+import { answer, every, readQuery, replyBusy } from './roles.ts';
 
 /** Leases are looked at this often; asking about one looks at once. */
 const EXPIRY_SWEEP_MICROS: Micros = seconds(1);
 const TOMBSTONE_SWEEP_MICROS: Micros = seconds(3_600);
-/** What a refused asker is told to wait. */
-const BUSY_RETRY_MILLIS = 500;
 
 export interface CoordinatorOptions {
   readonly transport: Transport;
@@ -102,6 +100,7 @@ export class Coordinator {
     });
     this.#admission = new Admission({
       suite: options.suite,
+      clock: options.clock,
       entropy: options.entropy,
       log: options.log,
       clusterId: options.clusterId,
@@ -159,6 +158,8 @@ export class Coordinator {
     }
     const held = this.#reservations.get(now, query.token);
     if (held !== undefined) {
+      // [DEFS-15] Asked again: the lease starts anew, for the same space.
+      this.#reservations.renew(now, query.token);
       return { code: ResultCode.OK, locations: held.members.map((member) => member.location) };
     }
     if (this.#reservations.full) return { code: ResultCode.BUSY };
@@ -262,12 +263,15 @@ export class Coordinator {
       case ResultCode.OK: {
         const leaseMillis = RESERVATION_LEASE_MICROS / 1000;
         const { locations } = placement;
-        return query.reply(ResultCode.OK, encodeMessage(whereToReply, { leaseMillis, locations }));
+        return query.reply(
+          ResultCode.OK,
+          encodeMessage(whereToReply, { leaseMillis, revision: this.#catalog.revision, locations }),
+        );
       }
       case ResultCode.NO_SPACE:
         return query.reply(placement.code, encodeMessage(noSpaceReply, placement));
       case ResultCode.BUSY:
-        return query.reply(placement.code, encodeMessage(busyReply, { retryMillis: BUSY_RETRY_MILLIS }));
+        return replyBusy(query);
       default:
         return query.reply(placement.code);
     }
@@ -279,7 +283,12 @@ export class Coordinator {
     const found = this.whereIs(message.hash);
     if (found === undefined) return query.reply(ResultCode.NOT_FOUND);
     // [DEFS-11] Every replica was lost: the object is known, and gone.
-    if (found.locations.length === 0) return query.reply(ResultCode.CORRUPT);
+    if (found.locations.length === 0) {
+      const lost = this.#catalog.lookup(message.hash)?.replicas.length === 0;
+      if (lost) return query.reply(ResultCode.CORRUPT);
+      // Its nodes have not joined since this coordinator started: a moment later they will have.
+      return replyBusy(query);
+    }
     const { revision } = this.#catalog;
     query.reply(ResultCode.OK, encodeMessage(whereIsReply, { ...found, revision }));
   }
@@ -288,39 +297,44 @@ export class Coordinator {
     const message = readQuery(query, commitQuery);
     if (message === undefined) return;
     const now = this.#options.clock.now();
-    const reservation = this.#reservations.get(now, message.token);
-    // [DEFS-8] A reservation that this coordinator forgot by restarting is honoured for one lease.
-    if (reservation === undefined && !this.#isYoung(now)) return query.reply(ResultCode.EXPIRED);
+    const { token, hash, bytes } = message;
     const replicas = this.#provenReplicas(message);
     if (replicas === undefined || replicas.length === 0) return query.reply(ResultCode.DENIED);
-    const created = await this.#catalog.create(
-      message.hash,
-      message.bytes,
-      replicas.map((member) => member.nodeId),
-      this.#options.clock.wallMillis(),
-    );
-    if (!created)
-      await this.#catalog.addReplicas(
-        message.hash,
-        replicas.map((member) => member.nodeId),
-      );
-    this.#reservations.finish(message.token);
-    for (const member of replicas) {
+    const reservation = this.#reservations.get(now, token);
+    // [DEFS-8] A reservation that this coordinator forgot by restarting is honoured for one lease.
+    if (reservation === undefined && !this.#isYoung(now)) {
+      // [DEFS-17] One that has ended was committed, where this query is a repeated one, or it lapsed.
+      const entry = this.#catalog.lookup(hash);
+      const isDone = entry !== undefined && replicas.every((nodeId) => hasReplica(entry, nodeId));
+      if (!isDone) return query.reply(ResultCode.EXPIRED);
+      const { revision } = this.#catalog;
+      return query.reply(ResultCode.CONFLICT, encodeMessage(revisionReply, { revision }));
+    }
+    // [DEFS-24] What was removed since the space was reserved may be gone from the nodes, too: store it again.
+    const removed = reservation === undefined && this.#catalog.isRemoved(hash);
+    const { deletions } = this.#admission;
+    if (removed || replicas.some((nodeId) => deletions.touched(nodeId, hash, reservation?.heldAt))) {
+      return query.reply(ResultCode.ABORTED);
+    }
+    const created = await this.#catalog.create(hash, bytes, replicas, this.#options.clock.wallMillis());
+    if (!created) await this.#catalog.addReplicas(hash, replicas, true);
+    this.#reservations.finish(token);
+    for (const nodeId of replicas) {
+      const member = this.#members.get(nodeId);
       // Until the node reports its space anew, this is what we know.
-      member.freeBytes = Math.max(0, member.freeBytes - accountedBytes(message.bytes));
+      if (member !== undefined) member.freeBytes = Math.max(0, member.freeBytes - accountedBytes(bytes));
     }
     const { revision } = this.#catalog;
     query.reply(created ? ResultCode.OK : ResultCode.CONFLICT, encodeMessage(revisionReply, { revision }));
   }
 
-  /** The members whose receipts hold; undefined when any receipt is false. */
-  #provenReplicas(message: CommitQuery): Member[] | undefined {
-    const proven: Member[] = [];
+  /** The nodes whose receipts hold, joined or not; undefined when any receipt is false. */
+  #provenReplicas(message: CommitQuery): Uint8Array[] | undefined {
+    const proven: Uint8Array[] = [];
     for (const { nodeId, receipt } of message.receipts) {
       const { token, hash, bytes } = message;
       if (!this.#receipts.check({ nodeId, token, hash, bytes }, receipt)) return undefined;
-      const member = this.#members.get(nodeId);
-      if (member !== undefined && !proven.includes(member)) proven.push(member);
+      if (!proven.some((other) => equalBytes(other, nodeId))) proven.push(nodeId);
     }
     return proven;
   }
@@ -373,7 +387,12 @@ export class Coordinator {
     const { clock } = this.#options;
     const onFailure = (error: unknown): void => this.#onFailure(error);
     const { signal } = this.#stop;
-    void every(clock, EXPIRY_SWEEP_MICROS, signal, () => this.#reservations.expire(clock.now()), onFailure);
+    const sweep = (): void => {
+      const now = clock.now();
+      this.#reservations.expire(now);
+      this.#admission.deletions.forgetBefore(this.#reservations.oldestHeldAt ?? now);
+    };
+    void every(clock, EXPIRY_SWEEP_MICROS, signal, sweep, onFailure);
     void every(
       clock,
       TOMBSTONE_SWEEP_MICROS,
@@ -389,7 +408,7 @@ export class Coordinator {
   }
 }
 
-/** Whether the peer's secret allows this; otherwise it has been answered DENIED. */
+/** Whether the peer's secret allows this; otherwise it has been answered DENIED [MSG-6]. */
 function allowed(query: IncomingQuery, right: boolean): boolean {
   if (!right) query.reply(ResultCode.DENIED);
   return right;

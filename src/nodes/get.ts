@@ -1,6 +1,6 @@
 /**
  * One get: ask where the object is, read it from the best replica, go on at the next one, at the
- * byte that was reached, when a node fails. Never ends early without an error.
+ * byte that was reached, when a node fails. Never ends early without an error [DEFS-23].
  */
 
 import { equalBytes, toHex } from '../base/bytes.ts';
@@ -60,7 +60,8 @@ export async function* getObject(context: GetContext): AsyncGenerator<Uint8Array
       } catch (error) {
         options.signal?.throwIfAborted();
         if (!isGramlineError(error)) throw error;
-        failure = error;
+        // A damaged replica is soon gone, and NOT_FOUND there: the damage is what to tell.
+        if (failure === undefined || !isGramlineError(error, 'GRAMLINE_NOT_FOUND')) failure = error;
         if (error.wireCode === ResultCode.TAMPERED) cursor.recordBytes = SMALL_RECORD_BYTES;
         context.log.warn('a replica failed', {
           address: replica.address,
@@ -137,6 +138,8 @@ async function nextRecord(
   clock: Clock,
   signal: AbortSignal | undefined,
 ): Promise<FlowRecord | undefined> {
+  // Aborted while the consumer had the last record: no event will say so any more.
+  signal?.throwIfAborted();
   let cancel = (): void => undefined;
   const gaveUp = new Promise<never>((_resolve, reject) => {
     const timer = clock.setTimer(micros(clock.now() + STALL_MICROS), () => {

@@ -37,6 +37,12 @@ export class LeaseTable<Value> {
     return this.#held.size >= this.#max;
   }
 
+  /** The lease that was held first, of those that are held now. */
+  get oldest(): Lease<Value> | undefined {
+    for (const lease of this.#held.values()) return lease;
+    return undefined;
+  }
+
   /** Holds a new lease; undefined at the maximum, or when the token is held already. */
   hold(token: Uint8Array, owner: string, deadline: Micros, value: Value): Lease<Value> | undefined {
     const key = toHex(token);

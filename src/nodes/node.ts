@@ -3,10 +3,10 @@
  * turn, proves its admission, sends its inventory, then reports its load.
  */
 
-import { concatBytes } from '../base/bytes.ts';
+import { concatBytes, equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
-import { admissionProof, type Suite } from '../crypto/index.ts';
+import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
 import {
   admitQuery,
   admitReply,
@@ -40,11 +40,13 @@ import type {
   Listener,
   Log,
   ObjectStore,
+  Reply,
   Transport,
 } from './ports.ts';
 import { Receipts } from './receipts.ts';
 import { RESERVATION_LEASE_MICROS } from './reservations.ts';
-import { ADMISSION_ROLE, answer, ask, every, readQuery, readReply, sleep } from './roles.ts';
+import { resultError } from './results.ts';
+import { ADMISSION_ROLE, ADMITTING_ROLE, answer, ask, every, readQuery, readReply, sleep } from './roles.ts';
 
 /** Load is reported this often, and after every store. */
 const LOAD_MICROS: Micros = seconds(1);
@@ -79,9 +81,12 @@ export class StorageNode {
   readonly #stop = new AbortController();
   #listener: Listener | undefined;
   #coordinator: Connection | undefined;
+  #staysJoined: Promise<void> | undefined;
   #joined: Promise<void>;
   #resolveJoined!: () => void;
   #lastError: unknown;
+  /** Objects that were found damaged, and of which the coordinator may not know yet. */
+  readonly #unreported = new Map<string, Uint8Array>();
 
   private constructor(options: NodeOptions) {
     this.#options = options;
@@ -91,7 +96,8 @@ export class StorageNode {
       receipts: new Receipts(options.suite, options.admissionSecret),
       log: options.log,
       onChanged: () => this.#reportLoad(),
-      onCorrupt: (hash) => this.#reportCorrupt(hash),
+      onCorrupt: (hash) => this.#onCorrupt(hash),
+      isReported: (hash) => !this.#unreported.has(toHex(hash)),
     });
     this.#joined = new Promise((resolve) => {
       this.#resolveJoined = resolve;
@@ -109,7 +115,7 @@ export class StorageNode {
         connection.onQuery = (query) => node.#service.handle(connection, query);
       },
     });
-    void node.#stayJoined();
+    node.#staysJoined = node.#stayJoined();
     const onFailure = (error: unknown): void => node.#onFailure(error);
     void every(options.clock, LOAD_MICROS, node.#stop.signal, () => node.#reportLoad(), onFailure);
     void every(options.clock, UPKEEP_MICROS, node.#stop.signal, () => node.#upkeep(), onFailure);
@@ -142,6 +148,8 @@ export class StorageNode {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#coordinator?.close();
+    // A session that is just being made ends, too.
+    await this.#staysJoined;
     await this.#listener?.close();
     await this.#service.idle();
   }
@@ -166,7 +174,7 @@ export class StorageNode {
       } catch (error) {
         this.#lastError = error;
         if (!signal.aborted) this.#options.log.warn('could not join', { reason: String(error) });
-        await sleep(clock, micros(wait * (0.5 + entropy.fraction())), signal);
+        await sleep(clock, micros(Math.round(wait * (0.5 + entropy.fraction()))), signal);
         wait = micros(Math.min(wait * 2, JOIN_RETRY_MICROS_MAX));
       }
     }
@@ -182,7 +190,6 @@ export class StorageNode {
       signal,
     });
     try {
-      connection.onQuery = (query) => this.#onCoordinatorQuery(query);
       const join = {
         nodeId: store.nodeId,
         incarnation: store.incarnation,
@@ -215,9 +222,20 @@ export class StorageNode {
           { retryable: true },
         );
       }
-      const { clusterId } = readReply(reply, admitReply, 'joining');
+      const admitted = readReply(reply, admitReply, 'joining');
+      const { clusterId } = admitted;
+      const { handshakeHash } = connection;
+      // [ADM-8] Only a coordinator that knows the admission secret is obeyed.
+      if (
+        !checkAdmissionProof(suite, admissionSecret, handshakeHash, nonce, ADMITTING_ROLE, admitted.proof)
+      ) {
+        throw new GramlineError('GRAMLINE_DENIED', 'the coordinator does not know the admission secret');
+      }
+      connection.onQuery = (query) => this.#onCoordinatorQuery(query);
       this.#listener!.clusterId = clusterId;
       await this.#sendInventory(connection);
+      // Whoever closed meanwhile did not see this session.
+      signal.throwIfAborted();
       this.#coordinator = connection;
       this.#lastError = undefined;
       log.info('joined', { coordinator: address });
@@ -231,13 +249,24 @@ export class StorageNode {
   }
 
   async #sendInventory(connection: Connection): Promise<void> {
-    const entries = [...this.#options.store.inventory()];
+    const { store } = this.#options;
+    const entries = [...store.inventory()];
+    const pending = new Set(store.pending().map(({ hash }) => toHex(hash)));
     const call = connection.call(
       QueryKind.INVENTORY,
       encodeMessage(inventoryQuery, { entries: entries.length }),
       { sends: true, signal: this.#stop.signal, timeoutMicros: seconds(600) },
     );
-    call.reply.catch(() => undefined);
+    let refusal: Reply | undefined;
+    call.reply.then(
+      (reply) => {
+        if (reply.code === ResultCode.OK) return;
+        // Nobody reads on, and no credit would come.
+        refusal = reply;
+        call.send.reset(ResultCode.ABORTED);
+      },
+      () => undefined,
+    );
     const perRecord = Math.floor(RECORD_BYTES_MAX / INVENTORY_ENTRY_BYTES);
     let at = 0;
     do {
@@ -248,14 +277,18 @@ export class StorageNode {
           const writer = new Writer(new Uint8Array(INVENTORY_ENTRY_BYTES));
           writer.bytes(hash);
           writer.u48(bytes);
+          writer.u8(pending.has(toHex(hash)) ? 1 : 0);
           return writer.buffer;
         }),
       );
-      await call.send.write({
+      const record = {
         encoding: RecordEncoding.STORED,
         plainBytes: payload.length,
         dataLeft: (entries.length - at) * INVENTORY_ENTRY_BYTES,
         payload,
+      };
+      await call.send.write(record).catch((error: unknown) => {
+        throw refusal === undefined ? error : resultError(refusal.code, 'sending the inventory');
       });
     } while (at < entries.length);
     readReply(await call.reply, emptyMessage, 'sending the inventory');
@@ -284,10 +317,19 @@ export class StorageNode {
     this.#coordinator?.notify(NoticeKind.LOAD, encodeMessage(loadNotice, { freeBytes, objects, full }));
   }
 
-  #reportCorrupt(hash: Uint8Array): void {
-    this.#coordinator
-      ?.query(QueryKind.CORRUPT, encodeMessage(hashQuery, { hash }))
-      .catch((error: unknown) => this.#onFailure(error));
+  #onCorrupt(hash: Uint8Array): void {
+    if (this.#unreported.has(toHex(hash))) return;
+    this.#unreported.set(toHex(hash), hash);
+    this.#reportCorrupt(hash).catch((error: unknown) => this.#onFailure(error));
+  }
+
+  /** Tells the coordinator of a damaged object; what it did not take is told again by the upkeep. */
+  async #reportCorrupt(hash: Uint8Array): Promise<void> {
+    const connection = this.#coordinator;
+    if (connection === undefined) return;
+    const reply = await connection.query(QueryKind.CORRUPT, encodeMessage(hashQuery, { hash }));
+    readReply(reply, emptyMessage, 'reporting damage');
+    this.#unreported.delete(toHex(hash));
   }
 
   async #upkeep(): Promise<void> {
@@ -295,6 +337,7 @@ export class StorageNode {
     await store.probe();
     const connection = this.#coordinator;
     if (connection === undefined) return;
+    for (const hash of [...this.#unreported.values()]) await this.#reportCorrupt(hash);
     const ripeMillis = clock.wallMillis() - SETTLE_AFTER_MILLIS;
     const ripe = store
       .pending()
@@ -309,9 +352,13 @@ export class StorageNode {
       'settling',
     );
     for (const [index, settlement] of settlements.entries()) {
-      const pending = ripe[index];
-      if (pending === undefined || settlement === Settlement.WAIT) continue;
-      await store.settle(pending.hash, settlement === Settlement.KEEP);
+      const asked = ripe[index];
+      if (asked === undefined || settlement === Settlement.WAIT) continue;
+      // Stored once more meanwhile, under another token: this answer is not about that.
+      const isSame = store
+        .pending()
+        .some(({ hash, token }) => equalBytes(hash, asked.hash) && equalBytes(token, asked.token));
+      if (isSame) await store.settle(asked.hash, settlement === Settlement.KEEP);
     }
     this.#reportLoad();
   }

@@ -28,8 +28,10 @@ import type {
 import type { Receipts } from './receipts.ts';
 import { RecordPacker } from './records.ts';
 import { resultCodeOf } from './results.ts';
-import { readQuery } from './roles.ts';
+import { readQuery, replyBusy } from './roles.ts';
 
+/** Least record plaintext that a reader is given [REC-21]. */
+const RECORD_BYTES_MIN = 1_024;
 /** Stores and reads that run at once; one more is refused as busy. */
 const TRANSFERS_MAX = 1_024;
 
@@ -42,6 +44,8 @@ export interface ObjectServiceOptions {
   readonly onChanged: () => void;
   /** Called when an object failed its check. */
   readonly onCorrupt: (hash: Uint8Array) => void;
+  /** Whether the coordinator knows of every damage to this object: a late report would strike a new copy. */
+  readonly isReported: (hash: Uint8Array) => boolean;
 }
 
 export class ObjectService {
@@ -58,7 +62,7 @@ export class ObjectService {
   }
 
   handle(connection: Connection, query: IncomingQuery): void {
-    if (this.#running.size >= TRANSFERS_MAX) return query.reply(ResultCode.BUSY);
+    if (this.#running.size >= TRANSFERS_MAX) return replyBusy(query);
     const { rights } = connection;
     const run =
       query.kind === QueryKind.STORE
@@ -80,6 +84,9 @@ export class ObjectService {
     if (message === undefined) return;
     try {
       const { hash, bytes } = await this.#receiveObject(query, message);
+      if (!this.#options.isReported(hash)) {
+        throw new GramlineError('GRAMLINE_ABORTED', 'the damage of an earlier copy is not reported yet');
+      }
       const receipt = receipts.make({ nodeId: store.nodeId, token: message.token, hash, bytes });
       query.reply(ResultCode.OK, encodeMessage(storeReply, { hash, receipt }));
     } catch (error) {
@@ -99,7 +106,7 @@ export class ObjectService {
     message: StoreQuery,
   ): Promise<{ readonly hash: Uint8Array; readonly bytes: number }> {
     const { store, compression } = this.#options;
-    // The writer comes first: no credit is granted before there is space.
+    // [DEFS-20] The writer comes first: no credit is granted before there is space.
     const writer = await store.create(message.token, message.bytes);
     const flow = query.receive();
     try {
@@ -121,23 +128,24 @@ export class ObjectService {
     const message = readQuery(query, readQueryCodec);
     if (message === undefined) return;
     const { hash, offset, creditBytes } = message;
-    const recordBytes = Math.min(message.recordBytes, RECORD_BYTES_MAX);
+    // [REC-21] Not below a kilobyte, so that record numbers suffice for any object.
+    const recordBytes = Math.max(RECORD_BYTES_MIN, Math.min(message.recordBytes, RECORD_BYTES_MAX));
     let reader: ObjectReader | undefined;
     let flow: SendFlow | undefined;
     try {
       reader = await store.open(hash);
       if (reader === undefined) return query.reply(ResultCode.NOT_FOUND);
-      // [DEFS-13] A range lies inside the object; only an empty object has an empty one.
-      if (recordBytes === 0 || offset > reader.bytes) return query.reply(ResultCode.MALFORMED);
+      // [DEFS-13] A range starts inside the object or at its end, where it is empty.
+      if (offset > reader.bytes) return query.reply(ResultCode.MALFORMED);
       const end = message.length === 0 ? reader.bytes : Math.min(offset + message.length, reader.bytes);
-      // The first record is read before the answer: damage there is a plain answer.
+      // [DEFS-22] The first record is read before the answer: damage there is a plain answer.
       const first = await reader.read(offset, Math.min(recordBytes, end - offset));
       flow = query.send(creditBytes);
       query.reply(ResultCode.OK, encodeMessage(readReply, { bytes: reader.bytes }));
       await this.#sendObject(reader, flow, { first, offset, end, recordBytes });
     } catch (error) {
       if (isGramlineError(error, 'GRAMLINE_CORRUPT')) {
-        // Never served: taken out of service, and the coordinator told.
+        // [DEFS-19] Never served: taken out of service, and the coordinator told.
         log.error('a stored object is damaged', { hash: toHex(hash) });
         await store.quarantine(hash);
         onCorrupt(hash);

@@ -1,5 +1,5 @@
 /**
- * Where a new object goes: two random choices weighted by free bytes, the emptier one wins. Cost
+ * Where a new object goes: two random choices weighted by free bytes, the emptier one wins [DEFS-14]. Cost
  * depends on the number of nodes, never on the number of objects.
  */
 

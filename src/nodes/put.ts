@@ -1,5 +1,5 @@
 /**
- * One put: reserve, send to all places at once, compare hashes, commit.
+ * One put: reserve, send to all places at once, compare hashes [DEFS-21], commit.
  *
  *   reserved -- all bytes sent, node's hash equals ours --> stored -- COMMIT durable --> done
  *   any place fails --> the others go on;  none left --> released, tried again if it may be
@@ -65,7 +65,7 @@ export async function putObject(context: PutContext): Promise<PutResult> {
   if (options.replicas !== undefined && !(options.replicas >= 1 && options.replicas <= REPLICAS_MAX)) {
     throw new GramlineError('GRAMLINE_INVALID', `an object has 1 to ${REPLICAS_MAX} replicas`);
   }
-  const { source, bytes } = await sized(context.source, options.bytes);
+  const { source, bytes } = await sized(context.source, options.bytes, options.signal);
   const restartable = typeof source === 'function' || source instanceof Uint8Array;
   let recordBytes = RECORD_BYTES_MAX;
   for (let attempt = 1; ; attempt++) {
@@ -104,7 +104,7 @@ async function putOnce(
     }
     const places = await openPlaces(context, reserved.replicas, token, bytes);
     const hash = await send(context, places, source, bytes, recordBytes);
-    const receipts = await collectReceipts(places, hash);
+    const receipts = await collectReceipts(places, hash, leastPlaces(context));
     return await commit(context, { token, hash, bytes, receipts });
   } catch (error) {
     // The space is given back at once; if that fails too, the lease ends by itself.
@@ -136,14 +136,14 @@ async function openPlaces(
       call.reply.then(
         (reply) => {
           if (reply.code === ResultCode.OK) return;
-          place.failure =
+          place.failure ??=
             reply.code === ResultCode.NO_SPACE
               ? noSpaceError(reply, bytes)
               : resultError(reply.code, 'storing');
           call.send.reset(ResultCode.ABORTED);
         },
         (error: unknown) => {
-          place.failure = error;
+          place.failure ??= error;
         },
       );
       return place;
@@ -151,8 +151,14 @@ async function openPlaces(
   );
   signal?.throwIfAborted();
   const places = opened.filter((result) => result.status === 'fulfilled').map((result) => result.value);
-  if (places.length > 0) return places;
-  throw (opened[0] as PromiseRejectedResult).reason;
+  if (places.length >= leastPlaces(context)) return places;
+  for (const place of places) place.call.send.reset(ResultCode.ABORTED);
+  throw opened.find((result) => result.status === 'rejected')!.reason;
+}
+
+/** Places that must work to the end: all that the caller asked for, or any where it did not say. */
+function leastPlaces({ options }: PutContext): number {
+  return options.replicas ?? 1;
 }
 
 /** Sends the source to all places; returns its hash. */
@@ -168,11 +174,11 @@ async function send(
   const packer = new RecordPacker(compression);
   let doneBytes = 0;
   try {
-    for await (const plain of cut(source, bytes, recordBytes)) {
+    for await (const plain of cut(abortable(source, options.signal), bytes, recordBytes)) {
       options.signal?.throwIfAborted();
       hash.update(plain);
       doneBytes += plain.length;
-      await sendRecord(places, packer.pack(plain, bytes - doneBytes));
+      await sendRecord(places, packer.pack(plain, bytes - doneBytes), leastPlaces(context));
       options.onProgress?.({ doneBytes, totalBytes: bytes });
     }
   } catch (error) {
@@ -182,8 +188,12 @@ async function send(
   return hash.digest();
 }
 
-/** Writes one record to every place that still works. Throws when none does. */
-async function sendRecord(places: readonly Place[], record: Omit<FlowRecord, 'offset'>): Promise<void> {
+/** Writes one record to every place that still works. Throws when fewer than `least` do. */
+async function sendRecord(
+  places: readonly Place[],
+  record: Omit<FlowRecord, 'offset'>,
+  least: number,
+): Promise<void> {
   await Promise.all(
     places.map(async (place) => {
       if (place.failure !== undefined) return;
@@ -194,10 +204,15 @@ async function sendRecord(places: readonly Place[], record: Omit<FlowRecord, 'of
       }
     }),
   );
-  if (places.every((place) => place.failure !== undefined)) throw places[0]!.failure;
+  const failed = places.filter((place) => place.failure !== undefined);
+  if (places.length - failed.length < least) throw failed[0]!.failure;
 }
 
-async function collectReceipts(places: readonly Place[], hash: Uint8Array): Promise<Receipt[]> {
+async function collectReceipts(
+  places: readonly Place[],
+  hash: Uint8Array,
+  least: number,
+): Promise<Receipt[]> {
   const receipts: Receipt[] = [];
   for (const place of places) {
     try {
@@ -217,7 +232,7 @@ async function collectReceipts(places: readonly Place[], hash: Uint8Array): Prom
       place.failure ??= error;
     }
   }
-  if (receipts.length === 0) throw places[0]!.failure;
+  if (receipts.length < least) throw places.find((place) => place.failure !== undefined)!.failure;
   return receipts;
 }
 
@@ -274,6 +289,33 @@ function open(source: ObjectSource): AsyncIterable<Uint8Array> {
   return source instanceof Uint8Array ? once(source) : source;
 }
 
+/** `source`, left as soon as `signal` aborts, even while it waits for bytes that never come. */
+async function* abortable(
+  source: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncIterable<Uint8Array> {
+  if (signal === undefined) return yield* source;
+  const iterator = source[Symbol.asyncIterator]();
+  let onAbort = (): void => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  aborted.catch(() => undefined);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const next = await Promise.race([iterator.next(), aborted]);
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    // Not awaited: a source that is stuck in `next` would never return.
+    iterator.return?.().catch(() => undefined);
+  }
+}
+
 async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
   yield bytes;
 }
@@ -282,12 +324,13 @@ async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 async function sized(
   source: ObjectSource,
   bytes: number | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<{ readonly source: ObjectSource; readonly bytes: number }> {
   if (source instanceof Uint8Array) return { source, bytes: source.length };
   if (bytes !== undefined) return { source, bytes };
   const parts: Uint8Array[] = [];
   let total = 0;
-  for await (const part of open(source)) {
+  for await (const part of abortable(open(source), signal)) {
     parts.push(part.slice());
     total += part.length;
     if (total > UNSIZED_BYTES_MAX) {

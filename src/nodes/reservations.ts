@@ -12,6 +12,7 @@ export const RESERVATIONS_MAX = 100_000;
 export interface Reservation {
   readonly members: readonly Member[];
   readonly bytes: number;
+  readonly heldAt: Micros;
 }
 
 export class Reservations {
@@ -32,11 +33,16 @@ export class Reservations {
     return this.#leases.full;
   }
 
+  /** When the oldest reservation that is held was made; undefined when none is. */
+  get oldestHeldAt(): Micros | undefined {
+    return this.#leases.oldest?.value.heldAt;
+  }
+
   /** Promises `bytes` on each of `members`; the caller has looked that nothing is held under the token. */
   hold(now: Micros, token: Uint8Array, owner: string, members: readonly Member[], bytes: number): void {
     const accounted = accountedBytes(bytes);
     for (const member of members) member.reservedBytes += accounted;
-    this.#leases.hold(token, owner, deadline(now), { members, bytes: accounted });
+    this.#leases.hold(token, owner, deadline(now), { members, bytes: accounted, heldAt: now });
   }
 
   get(now: Micros, token: Uint8Array): Reservation | undefined {

@@ -67,7 +67,7 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
 };
 
 /** The error that stands for `code`; `what` says what was tried, as the start of a sentence. */
-export function resultError(code: number, what: string): GramlineError {
+export function resultError(code: number, what: string, retryAfterMillis?: number): GramlineError {
   const meaning = MEANINGS[code];
   if (meaning === undefined) {
     return new GramlineError(
@@ -78,6 +78,7 @@ export function resultError(code: number, what: string): GramlineError {
   return new GramlineError(meaning.code, `${what}: ${meaning.text}`, {
     retryable: meaning.retryable,
     wireCode: code,
+    ...(retryAfterMillis === undefined ? {} : { retryAfterMillis }),
   });
 }
 
@@ -94,9 +95,13 @@ const CODES: Readonly<Partial<Record<GramlineErrorCode, ResultCode>>> = {
   GRAMLINE_TIMEOUT: ResultCode.ABORTED,
   GRAMLINE_IO: ResultCode.IO,
   GRAMLINE_INVALID: ResultCode.MALFORMED,
+  GRAMLINE_PROTOCOL: ResultCode.MALFORMED,
 };
 
 /** The wire code that tells a peer of `error`, and nothing more than that. */
 export function resultCodeOf(error: unknown): ResultCode {
-  return (error instanceof GramlineError ? CODES[error.code] : undefined) ?? ResultCode.IO;
+  if (!(error instanceof GramlineError)) return ResultCode.IO;
+  // [REC-18] Whoever sends must learn that small records are called for.
+  if (error.wireCode === ResultCode.TAMPERED) return ResultCode.TAMPERED;
+  return CODES[error.code] ?? ResultCode.IO;
 }

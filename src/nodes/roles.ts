@@ -3,6 +3,7 @@
 import { GramlineError } from '../base/errors.ts';
 import { type Micros, micros } from '../base/units.ts';
 import {
+  busyReply,
   type Codec,
   type DecodeFailure,
   decodeMessage,
@@ -13,8 +14,16 @@ import {
 import type { CallOptions, Clock, Connection, IncomingQuery, Reply } from './ports.ts';
 import { resultCodeOf, resultError } from './results.ts';
 
-/** Secrets that are empty or shared: the admission secret where none is configured is the cluster's. */
+/** What the two sides of an admission prove to be, each in its own words [ADM-1] [ADM-8]. */
 export const ADMISSION_ROLE = 'node';
+export const ADMITTING_ROLE = 'coordinator';
+/** What a refused asker is told to wait [MSG-10]. */
+const BUSY_RETRY_MILLIS = 500;
+
+/** Answers BUSY with the time after which to try again [MSG-10]. */
+export function replyBusy(query: IncomingQuery): void {
+  query.reply(ResultCode.BUSY, encodeMessage(busyReply, { retryMillis: BUSY_RETRY_MILLIS }));
+}
 
 /** Answers a query by an async function; what it throws becomes a result code. */
 export function answer(
@@ -28,7 +37,7 @@ export function answer(
   });
 }
 
-/** The query's message, or undefined: then it has been answered MALFORMED. */
+/** The query's message, or undefined: then it has been answered MALFORMED [QRY-9]. */
 export function readQuery<Message extends object>(
   query: IncomingQuery,
   codec: Codec<Message>,
@@ -45,10 +54,17 @@ export function readReply<Message extends object>(
   codec: Codec<Message>,
   what: string,
 ): Message {
-  if (reply.code !== ResultCode.OK) throw resultError(reply.code, what);
+  if (reply.code !== ResultCode.OK) throw replyError(reply, what);
   const message: Message | DecodeFailure = decodeMessage(codec, reply.body);
   if (!isFailure(message)) return message;
   throw new GramlineError('GRAMLINE_PROTOCOL', `${what}: unreadable answer: check that versions match`);
+}
+
+/** The error that a reply other than OK stands for, with the time that a busy peer named. */
+function replyError(reply: Reply, what: string): GramlineError {
+  const busy = reply.code === ResultCode.BUSY ? decodeMessage(busyReply, reply.body) : undefined;
+  const named = busy !== undefined && !isFailure(busy) ? busy.retryMillis : undefined;
+  return resultError(reply.code, what, named);
 }
 
 /** Asks one query and reads its reply. */

@@ -3,7 +3,7 @@
  * (RFC 9000 section 13.2) [ACK-5]. One tracker a space.
  */
 
-import { type Micros, micros } from '../base/units.ts';
+import { type Micros, micros, type PacketNumber } from '../base/units.ts';
 import { ACK_EVERY, MAX_ACK_DELAY_MICROS } from './limits.ts';
 import { RangeSet } from './ranges.ts';
 
@@ -32,7 +32,7 @@ export class AckTracker {
     return number < this.#floor || this.#received.has(number);
   }
 
-  /** A packet arrived whole. */
+  /** A packet arrived whole [ACK-1]. */
   onReceived(now: Micros, number: number, ackEliciting: boolean): void {
     const largest = this.largest;
     this.#received.add(number, number + 1);
@@ -62,15 +62,15 @@ export class AckTracker {
    * The ranges for an ACK frame, highest first, inclusive; none when nothing arrived. Lengths and gaps
    * are 32 bits wide there: what lies further back is left out [ACK-4].
    */
-  ranges(): { first: number; last: number }[] {
-    const ranges: { first: number; last: number }[] = [];
+  ranges(): { first: PacketNumber; last: PacketNumber }[] {
+    const ranges: { first: PacketNumber; last: PacketNumber }[] = [];
     const { ranges: received } = this.#received;
     for (let index = received.length - 1; index >= 0; index--) {
       const last = received[index]!.end - 1;
       const first = Math.max(received[index]!.start, last - UINT32_MAX);
       const above = ranges[ranges.length - 1];
       if (above !== undefined && above.first - last - 2 > UINT32_MAX) break;
-      ranges.push({ first, last });
+      ranges.push({ first: first as PacketNumber, last: last as PacketNumber });
       if (first !== received[index]!.start) break;
     }
     return ranges;

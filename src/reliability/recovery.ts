@@ -224,9 +224,9 @@ export class Recovery<Content> {
     }
   }
 
-  /** The oldest unacknowledged contents of a space: what a probe sends again [REL-11]. */
-  oldest(space: number): Content | undefined {
-    for (const packet of this.#spaces[space]!.packets.values()) return packet.content;
+  /** The oldest unacknowledged contents of a space that `matter`: what a probe sends again [REL-11]. */
+  oldest(space: number, matter: (content: Content) => boolean = () => true): Content | undefined {
+    for (const { content } of this.#spaces[space]!.packets.values()) if (matter(content)) return content;
     return undefined;
   }
 

@@ -47,23 +47,32 @@ export class FlowTable {
     return this.#receiving;
   }
 
-  /** Opens a sending flow; false at the maximum. */
+  /** Opens a sending flow; false at the maximum: then the peer, which may wait for it, is told. */
   openSend(id: number, limitBytes: number): boolean {
-    if (this.#sending.size >= FLOWS_MAX || this.#sending.has(id)) return false;
+    if (this.#sending.has(id)) return false;
+    if (this.#sending.size >= FLOWS_MAX) {
+      this.#options.send({ type: FrameType.RESET, flowId: id, code: ResultCode.BUSY });
+      return false;
+    }
     this.#sending.set(id, new SendFlow(id, limitBytes, this.#options.seal));
     this.#endEarly(this.#earlyStops, id);
     return true;
   }
 
   /**
-   * Opens a receiving flow; returns its window, or 0 when there is no room for one. An announced
-   * window is exactly what the query promised, {@link FLOW_WINDOW_BYTES}.
+   * Opens a receiving flow; returns its window, or 0 when there is no room for one: then the peer,
+   * which may be sending it, is told. An announced window is exactly what the query promised,
+   * {@link FLOW_WINDOW_BYTES}.
    */
   openReceive(id: number, announced: boolean): number {
-    if (this.#receiving.size >= FLOWS_MAX || this.#receiving.has(id)) return 0;
+    if (this.#receiving.has(id)) return 0;
     const leastBytes = announced ? FLOW_WINDOW_BYTES : FLOW_WINDOW_BYTES_MIN;
-    const windowBytes = this.#options.pool.take(FLOW_WINDOW_BYTES, leastBytes);
-    if (windowBytes === 0) return 0;
+    const hasPlace = this.#receiving.size < FLOWS_MAX;
+    const windowBytes = hasPlace ? this.#options.pool.take(FLOW_WINDOW_BYTES, leastBytes) : 0;
+    if (windowBytes === 0) {
+      this.#options.send({ type: FrameType.STOP, flowId: id, code: ResultCode.BUSY });
+      return 0;
+    }
     const flow = new ReceiveFlow(id, windowBytes, announced, this.#options.open);
     this.#receiving.set(id, flow);
     if (!announced) this.#creditDue.add(id);
@@ -249,7 +258,7 @@ export class FlowTable {
   /** `wasReadable` says that the reader has been told already and has not come to the end. */
   #onProgress(flow: ReceiveFlow, wasReadable: boolean): void {
     if (flow.complete) {
-      // The last word on this flow leaves even when the reader is slow.
+      // [FLOW-15] The last word on this flow leaves even when the reader is slow.
       this.#creditDue.delete(flow.id);
       this.#options.send({ type: FrameType.CREDIT, flowId: flow.id, ...flow.takeCredit() });
     } else if (flow.creditDue) {

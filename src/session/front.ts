@@ -2,7 +2,7 @@
  * The front port: answers HELLO, and is silent to everything else. Pure.
  *
  * A stranger gets no byte back; an address that has not proven itself gets at most a COOKIE,
- * shorter than three times its HELLO; a repeated HELLO opens nothing new. Sockets for accepted
+ * shorter than three times its HELLO [HS-24]; a repeated HELLO opens nothing new. Sockets for accepted
  * sessions are the driver's matter.
  */
 
@@ -64,6 +64,8 @@ export interface FrontOptions {
   readonly secrets: readonly FrontSecret[];
   readonly entropy: (bytes: number) => Uint8Array;
   readonly clusterId: Uint8Array;
+  /** Handshakes remembered at once; fewer where a test wants it. */
+  readonly acceptedMax?: number;
 }
 
 /** What the driver has to do about a datagram. Nothing is answered to what is not listed here. */
@@ -105,12 +107,14 @@ export class Front {
   readonly #entropy: (bytes: number) => Uint8Array;
   readonly #secrets = new Map<string, FrontSecret>();
   readonly #cookies: CookieJar;
+  readonly #acceptedMax: number;
   /** Handshakes accepted within a cookie's life, by the initiator's ephemeral key [HS-17]. */
   readonly #accepted = new Map<string, Accepted>();
 
   constructor(options: FrontOptions) {
     this.#suite = options.suite;
     this.#entropy = options.entropy;
+    this.#acceptedMax = options.acceptedMax ?? FRONT_ACCEPTED_MAX;
     this.clusterId = options.clusterId;
     for (const secret of options.secrets) this.#secrets.set(toHex(secret.keys.secretId), secret);
     this.#cookies = new CookieJar(options.suite, { secret: options.entropy(32), entropy: options.entropy });
@@ -120,10 +124,12 @@ export class Front {
     const packet = decodePacket(bytes);
     if (isFailure(packet)) return this.#drop(packet);
     if (packet.type !== PacketType.HELLO) return this.#drop('not a hello');
+    // [PKT-15] One packet a datagram.
     if (packetSize(packet) !== bytes.length) return this.#drop('trailing');
+    // [HELLO-3] Of a secret that is unknown here nobody learns anything.
     const secret = this.#secrets.get(toHex(packet.secretId));
     if (secret === undefined) return this.#drop('secret id');
-    // [HELLO-1] A wrong MAC gets no answer at all.
+    // [HELLO-2] A wrong MAC gets no answer at all.
     const signed = bytes.subarray(0, bytes.length - HELLO_MAC_BYTES);
     if (!checkHelloMac(this.#suite, secret.keys.helloKey, signed, packet.mac)) return this.#drop('mac');
     const context = tagBytes(packet.tag);
@@ -146,6 +152,7 @@ export class Front {
   }
 
   #accept(now: Micros, packet: HelloPacket, secret: FrontSecret): FrontOutcome | undefined {
+    // [HS-19] The asker hears that its version is not spoken here.
     if (packet.version !== WIRE_VERSION) {
       return { kind: 'reply', bytes: this.#refused(packet, secret, ResultCode.UNSUPPORTED) };
     }
@@ -158,7 +165,7 @@ export class Front {
         ? this.#drop('repeated hello')
         : { kind: 'reply', bytes: earlier.welcome };
     }
-    if (this.#accepted.size >= FRONT_ACCEPTED_MAX) {
+    if (this.#accepted.size >= this.#acceptedMax) {
       return { kind: 'reply', bytes: this.#refused(packet, secret, ResultCode.BUSY) };
     }
     const handshake = new HandshakeState(this.#suite, {

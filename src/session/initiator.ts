@@ -154,6 +154,7 @@ export class Initiator {
       this.#outcome = { kind: 'other-cluster', clusterId };
       return;
     }
+    // [HS-21] One message for all cookies; another only where the cluster is another.
     if (this.#clusterId === undefined || !equalBytes(this.#clusterId, clusterId)) {
       this.#clusterId = clusterId;
       this.#handshake = new HandshakeState(suite, {
@@ -186,7 +187,7 @@ export class Initiator {
     const payload = this.#handshake.readMessage(noise);
     const answer = payload === undefined ? undefined : decodeMessage(responderParameters, payload);
     if (answer === undefined || isFailure(answer)) {
-      // A WELCOME that does not open ends this handshake: whoever signed it holds the secret.
+      // [HS-22] A WELCOME that does not open ends this handshake: whoever signed it holds the secret.
       this.#outcome = { kind: 'unanswered' };
       return;
     }

@@ -1,4 +1,4 @@
-/** This room's named maxima and times. What the protocol itself fixes is in `wire/constants.ts`. */
+/** This room's named maxima and times [LIM-1]. What the protocol itself fixes is in `wire/constants.ts`. */
 
 import { KIB, MIB, type Micros, millis, seconds } from '../base/units.ts';
 

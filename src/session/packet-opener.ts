@@ -43,7 +43,7 @@ export class PacketOpener {
     return this.#keys.epoch;
   }
 
-  /** Hands the session's packets of one datagram to `take`, in order, until it says stop. */
+  /** Hands the session's packets of one datagram to `take`, in order, until it says stop [PKT-13]. */
   split(bytes: Uint8Array, take: (packet: SealedPacket | SegmentPacket) => 'go on' | 'stop'): void {
     let at = 0;
     while (at < bytes.length) {

@@ -2,7 +2,7 @@
  * Queries of one session: ids, duplicates, replies [QRY-1].
  *
  * The initiator's ids are even, the responder's odd; each counts up by two. A query is carried
- * out once, however often it arrives. Sending again is the control packets' matter, not this
+ * out once, however often it arrives [QRY-3]. Sending again is the control packets' matter, not this
  * file's; how long a caller waits is the driver's.
  */
 

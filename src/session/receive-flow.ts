@@ -68,7 +68,7 @@ export class ReceiveFlow {
   #creditSentLimit: number;
   #creditSentOpened = 0;
 
-  /** `announced` says that the sender knows of the first window already, from the query. */
+  /** `announced` says that the sender knows of the first window already, from the query [FLOW-2]. */
   constructor(id: number, windowBytes: number, announced: boolean, open: RecordOpener) {
     this.id = id;
     this.windowBytes = windowBytes;

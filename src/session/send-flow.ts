@@ -65,6 +65,8 @@ export class SendFlow {
   readonly id: number;
   readonly #seal: RecordSealer;
   #limitBytes: number;
+  /** Whether the receiver is known to have opened the flow: until then it acknowledges and forgets [SEG-6]. */
+  #granted: boolean;
   #offset = 0;
   #nextRecord = 0;
   #finalSealed = false;
@@ -87,6 +89,7 @@ export class SendFlow {
   constructor(id: number, limitBytes: number, seal: RecordSealer) {
     this.id = id;
     this.#limitBytes = limitBytes;
+    this.#granted = limitBytes > 0;
     this.#seal = seal;
   }
 
@@ -141,6 +144,7 @@ export class SendFlow {
       this.#again = [];
       return 'delivered';
     }
+    this.#granted = true;
     this.#limitBytes = Math.max(this.#limitBytes, limitBytes);
     this.#openedBytes = Math.max(this.#openedBytes, openedBytes);
     for (const record of this.#records.values()) {
@@ -263,6 +267,8 @@ export class SendFlow {
 
   /** Seals what credit allows [FLOW-3], and never keeps more than our own maximum [FLOW-13]. */
   #sealQueued(): void {
+    // An empty record needs no credit, and yet must wait for the first.
+    if (!this.#granted) return;
     while (this.#queued.length > 0) {
       const next = this.#queued[0]!;
       const end = this.#offset + next.plainBytes;

@@ -222,7 +222,8 @@ export class Transmitter {
       return;
     }
     // [REL-11] The probe repeats the oldest unacknowledged frames; a lone PING where there are none.
-    const oldest = this.#recovery.oldest(space) as ControlContent | undefined;
+    const holdsFrames = (content: Content): boolean => (content as ControlContent).frames.length > 0;
+    const oldest = this.#recovery.oldest(space, holdsFrames) as ControlContent | undefined;
     if (oldest !== undefined) this.#sendAgain(oldest);
     this.#outbox.pushPing();
   }
@@ -292,7 +293,7 @@ export class Transmitter {
 
   #ackFrame(now: Micros, space: Space, acks: AckTracker): Frame {
     const delayUnits = Math.min(0xffff, Math.floor(acks.delayMicros(now) / ACK_DELAY_UNIT_MICROS));
-    return { type: FrameType.ACK, space, delayUnits, ranges: acks.ranges() as never };
+    return { type: FrameType.ACK, space, delayUnits, ranges: acks.ranges() };
   }
 
   #writeControl(

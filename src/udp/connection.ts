@@ -130,18 +130,16 @@ export class SessionConnection implements Connection {
     const id = this.#session.query(kind, body);
     if (id === undefined)
       return failedCall(resultError(ResultCode.BUSY, 'too many queries wait for a reply'));
-    const send = new PromisedSendFlow(id, this.#session, this.touch);
-    const receive = new PromisedReceiveFlow(id, this.#session, this.touch);
+    const send = this.#sendFlow(id);
+    const receive = this.#receiveFlow(id);
     if (options.sends === true) {
-      if (!this.#session.openSend(id, 0)) return failedCall(resultError(ResultCode.BUSY, 'too many flows'));
+      if (!this.#session.openSend(id, 0)) return this.#refusedCall();
       this.#sending.set(id, send);
     }
     if (options.receiveCreditBytes !== undefined) {
-      if (this.#session.openReceive(id, true) === 0) {
-        return failedCall(resultError(ResultCode.BUSY, 'too many flows'));
-      }
+      if (this.#session.openReceive(id, true) === 0) return this.#refusedCall();
       this.#receiving.set(id, receive);
-    }
+    } else receive.fail(noFlowError());
     const reply = this.#awaitReply(id, options);
     this.touch();
     return { reply, send, receive };
@@ -281,14 +279,14 @@ export class SessionConnection implements Connection {
       body,
       reply,
       send: (creditBytes) => {
-        const flow = new PromisedSendFlow(id, this.#session, this.touch);
+        const flow = this.#sendFlow(id);
         if (!this.#session.openSend(id, creditBytes))
           flow.fail(resultError(ResultCode.BUSY, 'too many flows'));
         else this.#sending.set(id, flow);
         return flow;
       },
       receive: () => {
-        const flow = new PromisedReceiveFlow(id, this.#session, this.touch);
+        const flow = this.#receiveFlow(id);
         if (this.#session.openReceive(id, false) === 0) {
           flow.fail(resultError(ResultCode.BUSY, 'too many flows'));
         } else this.#receiving.set(id, flow);
@@ -296,6 +294,20 @@ export class SessionConnection implements Connection {
         return flow;
       },
     });
+  }
+
+  /** There is no place for a flow: the query has left, and its other end is told that nobody listens. */
+  #refusedCall(): Call {
+    this.touch();
+    return failedCall(resultError(ResultCode.BUSY, 'too many flows'));
+  }
+
+  #sendFlow(id: number): PromisedSendFlow {
+    return new PromisedSendFlow(id, this.#session, this.touch, () => this.#sending.delete(id));
+  }
+
+  #receiveFlow(id: number): PromisedReceiveFlow {
+    return new PromisedReceiveFlow(id, this.#session, this.touch, () => this.#receiving.delete(id));
   }
 
   #awaitReply(id: number, options: CallOptions): Promise<Reply> {
@@ -376,6 +388,10 @@ export class SessionConnection implements Connection {
 
 /** Credit that an asker grants with its query: the session's own window for one flow. */
 export const CALL_CREDIT_BYTES = FLOW_WINDOW_BYTES;
+
+function noFlowError(): GramlineError {
+  return new GramlineError('GRAMLINE_INVALID', 'this call asked for no flow: pass receiveCreditBytes');
+}
 
 function failedCall(error: unknown): Call {
   const reply = Promise.reject(error);

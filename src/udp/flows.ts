@@ -27,15 +27,18 @@ export class PromisedSendFlow implements SendFlow {
   readonly #id: number;
   readonly #session: Session;
   readonly #touch: Touch;
+  readonly #forget: () => void;
   readonly #changed = new Waiters();
   #writable = true;
   #delivered = false;
   #error: GramlineError | undefined;
 
-  constructor(id: number, session: Session, touch: Touch) {
+  /** `forget` is called when nothing more is to be told to this flow. */
+  constructor(id: number, session: Session, touch: Touch, forget: () => void) {
     this.#id = id;
     this.#session = session;
     this.#touch = touch;
+    this.#forget = forget;
   }
 
   async write(record: Omit<FlowRecord, 'offset'>): Promise<void> {
@@ -59,6 +62,7 @@ export class PromisedSendFlow implements SendFlow {
   reset(code: number): void {
     this.fail(this.#ended('the flow was reset'));
     this.#session.reset(this.#id, code);
+    this.#forget();
     this.#touch();
   }
 
@@ -91,34 +95,45 @@ export class PromisedReceiveFlow implements ReceiveFlow {
   readonly #id: number;
   readonly #session: Session;
   readonly #touch: Touch;
+  readonly #forget: () => void;
   readonly #changed = new Waiters();
   #error: GramlineError | undefined;
-  #stopped = false;
+  #ended = false;
 
-  constructor(id: number, session: Session, touch: Touch) {
+  /** `forget` is called when nothing more is to be told to this flow. */
+  constructor(id: number, session: Session, touch: Touch, forget: () => void) {
     this.#id = id;
     this.#session = session;
     this.#touch = touch;
+    this.#forget = forget;
   }
 
   async next(): Promise<FlowRecord | undefined> {
     for (;;) {
       const record = this.#session.readRecord(this.#id);
       if (record !== undefined) {
+        if (record.dataLeft === 0) this.#end();
         this.#touch();
         return record;
       }
       if (this.#error !== undefined) throw this.#error;
-      if (this.#stopped || this.#session.isReceiveDone(this.#id)) return undefined;
+      // Only behind the last record. A flow that ended otherwise is gone from the session before the
+      // event that says why: never a silent truncation.
+      if (this.#ended) return undefined;
       await this.#changed.wait();
     }
   }
 
   stop(code: number): void {
-    this.#stopped = true;
+    this.#end();
     this.#session.stop(this.#id, code);
     this.#touch();
     this.#changed.wake();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#forget();
   }
 
   onReadable(): void {

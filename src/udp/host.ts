@@ -41,6 +41,11 @@ export interface DatagramSocket {
 }
 
 export interface DatagramHost {
+  /**
+   * Largest UDP payload that leaves for this host in one piece: what the interface there carries.
+   * Larger ones would be cut by IP, and one lost piece loses all. Undefined where nothing is known.
+   */
+  readonly payloadBytesTo?: (host: string) => number | undefined;
   /** Whether the kernel cuts and glues segments for this host. */
   readonly offload: boolean;
   /** Binds a socket. Rejects with GRAMLINE_IN_USE, naming the port, when it is taken. */

@@ -12,6 +12,7 @@ import { DgramAsPromised } from 'dgram-as-promised';
 import { GramlineError } from '../base/errors.ts';
 import { MIB } from '../base/units.ts';
 import type { DatagramHost, DatagramSocket, DatagramSocketOptions } from './host.ts';
+import { payloadBytesTo } from './interfaces.ts';
 
 /** What is asked of the kernel; it grants at most `net.core.rmem_max`. */
 const SOCKET_BUFFER_BYTES = 4 * MIB;
@@ -24,6 +25,7 @@ const USABLE_SHARE = 0.5;
 /** Sends and receives one datagram a call: the path without offload. */
 export const plainHost: DatagramHost = {
   offload: false,
+  payloadBytesTo,
   open: openPlain,
 };
 

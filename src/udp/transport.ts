@@ -4,7 +4,7 @@
  */
 
 import { formatAddress, parseAddress } from '../base/address.ts';
-import { GramlineError } from '../base/errors.ts';
+import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { MIB, type Micros, micros } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import type {
@@ -33,10 +33,14 @@ import {
 import { DATAGRAM_BYTES_MIN, ResultCode, Role } from '../wire/index.ts';
 import { BufferPool } from './buffers.ts';
 import { SessionConnection } from './connection.ts';
-import type { DatagramHost, DatagramSocket } from './host.ts';
+import type { DatagramHost, DatagramSocket, DatagramSocketOptions } from './host.ts';
 
 /** Largest UDP payload that this end takes in: what fits a loopback datagram. */
 const DATAGRAM_BYTES_MAX = 62_000;
+/** Largest UDP payload where the interface's MTU is not known: what every Ethernet carries. */
+const DATAGRAM_BYTES_UNKNOWN = 1_472;
+/** Ports of a configured range that are tried for one session. */
+const PORT_TRIES_MAX = 32;
 /** Window where the socket's buffer is not known. */
 const WINDOW_BYTES_DEFAULT: number = MIB;
 /** Receive memory of one endpoint, for all its flows. */
@@ -56,6 +60,8 @@ export interface TransportOptions {
   readonly resolve: (host: string) => Promise<string>;
   readonly log: Log;
   readonly idleMicros?: Micros;
+  /** Range of UDP ports for sessions, both ends included, for firewalls; any free port by default [SES-1]. */
+  readonly sessionPorts?: { readonly first: number; readonly last: number };
   /** Largest UDP payload to send or take in; less where a test wants it. */
   readonly datagramBytesMax?: number;
 }
@@ -89,9 +95,8 @@ export class UdpTransport implements Transport {
     const peerHost = await this.#options.resolve(host);
     let connection: SessionConnection | undefined;
     let attempt: ConnectAttempt | undefined;
-    const socket = await this.#options.host.open({
+    const socket = await this.#openSessionSocket({
       host: anyAddress(peerHost),
-      port: 0,
       onDatagram: (bytes, fromHost, fromPort) => {
         if (connection !== undefined) connection.handleDatagram(bytes);
         else if (fromHost === peerHost && fromPort === port) attempt?.handleDatagram(bytes);
@@ -99,7 +104,13 @@ export class UdpTransport implements Transport {
       onRefused: () => connection?.handleRefused(),
     });
     try {
-      attempt = new ConnectAttempt(this.#options, socket, this.#initiator(options, socket), peerHost, port);
+      attempt = new ConnectAttempt(
+        this.#options,
+        socket,
+        this.#initiator(options, socket, peerHost),
+        peerHost,
+        port,
+      );
       const outcome = await attempt.run(options);
       if (outcome.kind !== 'established') throw refusalError(outcome, options.address);
       await socket.connect(peerHost, outcome.port);
@@ -130,7 +141,7 @@ export class UdpTransport implements Transport {
         if (outcome === undefined || closed) return;
         const to = { host: fromHost, port: fromPort };
         if (outcome.kind === 'reply') sendOne(socket, outcome.bytes, to);
-        else void this.#accept(outcome.acceptance, socket, to, accepted, options);
+        else void this.#accept(outcome.acceptance, socket, to, accepted, options, () => closed);
       },
       onRefused: () => undefined,
     });
@@ -156,22 +167,26 @@ export class UdpTransport implements Transport {
     to: { readonly host: string; readonly port: number },
     accepted: Set<SessionConnection>,
     options: ListenOptions,
+    isClosed: () => boolean,
   ): Promise<void> {
     if (accepted.size >= FRONT_SESSIONS_MAX) return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
     let connection: SessionConnection | undefined;
+    let opened: DatagramSocket | undefined;
     try {
       // [SES-1] A random port of its own for every session.
-      const socket = await this.#options.host.open({
+      const socket = await this.#openSessionSocket({
         host: front.host,
-        port: 0,
         onDatagram: (bytes) => connection?.handleDatagram(bytes),
         onRefused: () => connection?.handleRefused(),
       });
+      opened = socket;
       await socket.connect(to.host, to.port);
+      // The front port closed meanwhile, and with it all that it knew of.
+      if (isClosed()) return await socket.close();
       const { bytes, session } = acceptance.welcome({
         now: this.#options.clock.now(),
         port: socket.port,
-        local: this.#parameters(socket),
+        local: this.#parameters(socket, to.host),
         pool: this.#pool,
       });
       connection = this.#adopt(session, socket, to.host, to.port, acceptance.role, acceptance.rights, {
@@ -182,26 +197,48 @@ export class UdpTransport implements Transport {
       sendOne(front, bytes, to);
     } catch (error) {
       this.#options.log.warn('a session could not be opened', { reason: String(error) });
+      // A socket that no session took is nobody else's to close.
+      if (connection === undefined) await opened?.close();
       sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
     }
   }
 
-  #initiator(options: ConnectOptions, socket: DatagramSocket): Initiator {
+  /** A socket on a port of the configured range, or on any free one. */
+  async #openSessionSocket(options: Omit<DatagramSocketOptions, 'port'>): Promise<DatagramSocket> {
+    const { host, entropy, sessionPorts } = this.#options;
+    if (sessionPorts === undefined) return host.open({ ...options, port: 0 });
+    const { first, last } = sessionPorts;
+    for (let attempt = 1; ; attempt++) {
+      const port = first + Math.floor(entropy.fraction() * (last - first + 1));
+      try {
+        return await host.open({ ...options, port });
+      } catch (error) {
+        if (!isGramlineError(error, 'GRAMLINE_IN_USE') || attempt >= PORT_TRIES_MAX) throw error;
+      }
+    }
+  }
+
+  #initiator(options: ConnectOptions, socket: DatagramSocket, peerHost: string): Initiator {
     return new Initiator({
       suite: this.#options.suite,
       keys: this.#options.secrets[0]!.keys,
       entropy: this.#options.entropy.bytes,
       now: this.#options.clock.now(),
       role: options.role as Role,
-      local: this.#parameters(socket),
+      local: this.#parameters(socket, peerHost),
       pool: this.#pool,
       clusterId: options.clusterId,
     });
   }
 
-  #parameters(socket: DatagramSocket): SessionParameters {
+  #parameters(socket: DatagramSocket, peerHost: string): SessionParameters {
+    const { host, datagramBytesMax = DATAGRAM_BYTES_MAX } = this.#options;
+    const carried =
+      host.payloadBytesTo === undefined
+        ? DATAGRAM_BYTES_MAX
+        : (host.payloadBytesTo(peerHost) ?? DATAGRAM_BYTES_UNKNOWN);
     return {
-      datagramBytesMax: Math.max(DATAGRAM_BYTES_MIN, this.#options.datagramBytesMax ?? DATAGRAM_BYTES_MAX),
+      datagramBytesMax: Math.max(DATAGRAM_BYTES_MIN, Math.min(datagramBytesMax, carried)),
       windowBytes: socket.receiveBufferBytes ?? WINDOW_BYTES_DEFAULT,
       idleMicros: this.#options.idleMicros ?? IDLE_MICROS,
     };
@@ -266,6 +303,8 @@ class ConnectAttempt {
     const { signal, timeoutMicros } = options;
     const { clock } = this.#transport;
     return new Promise((resolve, reject) => {
+      // Aborted while the name was looked up or the socket opened: no event will say so any more.
+      if (signal?.aborted === true) return reject(signal.reason);
       const deadline =
         timeoutMicros === undefined
           ? undefined

@@ -55,7 +55,7 @@ const STATUS_NODES_MAX = BODY_BYTES_MAX / 32;
 /** Most entries of one SETTLE query [MSG-9]. */
 export const SETTLE_ENTRIES_MAX = 20;
 /** Bytes of one entry of an inventory flow [MSG-8]. */
-export const INVENTORY_ENTRY_BYTES = HASH_BYTES + 6;
+export const INVENTORY_ENTRY_BYTES = HASH_BYTES + 6 + 1;
 
 /** What an endpoint is, as it says in the handshake [HS-15]. */
 export const Role = { CLIENT: 1, NODE: 2, COORDINATOR: 3 } as const;
@@ -125,6 +125,7 @@ export interface WhereToQuery {
 }
 export interface WhereToReply {
   readonly leaseMillis: number;
+  readonly revision: number;
   readonly locations: readonly Location[];
 }
 /** Body of the reply code NO_SPACE [DEFS-5]. */
@@ -173,7 +174,7 @@ export interface JoinQuery {
   readonly offload: boolean;
 }
 export interface JoinReply {
-  /** The admission challenge [ADM-1]. */
+  /** The admission challenge [ADM-3]. */
   readonly nonce: Uint8Array;
 }
 export interface AdmitQuery {
@@ -183,6 +184,8 @@ export interface AdmitReply {
   readonly clusterId: Uint8Array;
   /** The address under which the cluster knows the node. */
   readonly address: string;
+  /** The coordinator's own proof that it knows the admission secret [ADM-8]. */
+  readonly proof: Uint8Array;
 }
 export interface InventoryQuery {
   readonly entries: number;
@@ -232,7 +235,7 @@ export interface LoadNotice {
   readonly full: boolean;
 }
 
-/** Body of the reply code BUSY [DEFS-4]. */
+/** Body of the reply code BUSY [MSG-10]. */
 export interface BusyReply {
   readonly retryMillis: number;
 }
@@ -352,12 +355,17 @@ export const whereToQuery: Codec<WhereToQuery> = {
 };
 
 export const whereToReply: Codec<WhereToReply> = {
-  size: (message) => 4 + locationsSize(message.locations),
+  size: (message) => 10 + locationsSize(message.locations),
   encode(message, writer) {
     writer.u32(message.leaseMillis);
+    writer.u48(message.revision);
     encodeLocations(message.locations, writer);
   },
-  decode: (reader) => ({ leaseMillis: reader.u32(), locations: decodeLocations(reader) }),
+  decode: (reader) => ({
+    leaseMillis: reader.u32(),
+    revision: reader.u48(),
+    locations: decodeLocations(reader),
+  }),
 };
 
 export const noSpaceReply: Codec<NoSpaceReply> = {
@@ -457,12 +465,17 @@ export const admitQuery: Codec<AdmitQuery> = {
 };
 
 export const admitReply: Codec<AdmitReply> = {
-  size: (message) => CLUSTER_ID_BYTES + text8Size(message.address),
+  size: (message) => CLUSTER_ID_BYTES + text8Size(message.address) + ADMISSION_PROOF_BYTES,
   encode(message, writer) {
     writer.fixed(message.clusterId, CLUSTER_ID_BYTES);
     encodeAddress(message.address, writer);
+    writer.fixed(message.proof, ADMISSION_PROOF_BYTES);
   },
-  decode: (reader) => ({ clusterId: reader.bytes(CLUSTER_ID_BYTES), address: address(reader) }),
+  decode: (reader) => ({
+    clusterId: reader.bytes(CLUSTER_ID_BYTES),
+    address: address(reader),
+    proof: reader.bytes(ADMISSION_PROOF_BYTES),
+  }),
 };
 
 export const inventoryQuery: Codec<InventoryQuery> = {
@@ -566,7 +579,7 @@ function encodeList<Item>(
   for (const item of items) encode(item);
 }
 
-/** A list behind a one-byte count, of at most `max` items. */
+/** A list behind a one-byte count, of at most `max` items [MSG-7]. */
 function decodeList<Item>(reader: Reader, max: number, decode: () => Item): Item[] {
   const count = reader.u8();
   if (count > max) reader.refuse('range');

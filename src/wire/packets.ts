@@ -254,6 +254,7 @@ function decodeBody(
   bytes: Uint8Array,
   at: number,
 ): Packet | DecodeFailure {
+  // [PKT-10] Flag bits without a meaning are zero: every branch refuses others as `reserved`.
   switch (type) {
     case PacketType.HELLO:
       return decodeHello(reader, flags);

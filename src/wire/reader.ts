@@ -3,7 +3,7 @@
  *
  * Failure is sticky: a read that does not fit returns zero or empty and sets `failure`; the
  * decoder looks at it once, at the end. Nothing here throws, and no read allocates more than the
- * bytes that are really there. Neighbour: `writer.ts`, its exact inverse.
+ * bytes that are really there [PKT-16]. Neighbour: `writer.ts`, its exact inverse.
  */
 
 /** Why bytes were refused. Counted, never sent to a stranger. */
@@ -78,7 +78,7 @@ export class Reader {
     return high * TWO_TO_32 + this.u32();
   }
 
-  /** A signed 64-bit number of the safe range; others are refused as `range`. */
+  /** A signed 64-bit number of the safe range; others are refused as `range` [PKT-9]. */
   i64(): number {
     if (!this.#has(8)) return 0;
     const high = this.u32() | 0;
@@ -134,7 +134,7 @@ export class Reader {
     return view;
   }
 
-  /** A text behind a one-byte length, valid UTF-8 only. */
+  /** A text behind a one-byte length, valid UTF-8 only [PKT-14]. */
   text8(): string {
     const view = this.view(this.u8());
     if (this.failure !== undefined) return '';

@@ -229,14 +229,14 @@ export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> }
       }),
       { maxLength: 32, size: 'max' },
     ),
-  }),
+  }).map(fittingOneBody),
   whereToQuery: shape({
     token,
     bytes: u48,
     replicas: fc.integer({ min: 1, max: 8 }),
     hash: fc.option(hash, { nil: undefined }),
   }),
-  whereToReply: shape({ leaseMillis: u32, locations }),
+  whereToReply: shape({ leaseMillis: u32, revision: u48, locations }),
   noSpaceReply: shape({ freeBytes: u48, nodesUp: u16 }),
   hashQuery: shape({ hash }),
   whereIsReply: shape({ bytes: u48, revision: u48, locations }),
@@ -259,7 +259,7 @@ export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> }
   }),
   joinReply: shape({ nonce: bytes(32) }),
   admitQuery: shape({ proof: bytes(32) }),
-  admitReply: shape({ clusterId: bytes(16), address }),
+  admitReply: shape({ clusterId: bytes(16), address, proof: bytes(32) }),
   inventoryQuery: shape({ entries: u48 }),
   settleQuery: shape({ entries: fc.array(shape({ token, hash }), { maxLength: 20, size: 'max' }) }),
   settleReply: shape({ settlements: fc.array(fc.constantFrom(0, 1, 2), { maxLength: 20, size: 'max' }) }),
@@ -328,3 +328,16 @@ export const anyBytes: fc.Arbitrary<Uint8Array> = fc.oneof(
       }),
   },
 );
+
+/** A STATUS reply with as many of its nodes as one body holds: the coordinator cuts pages, too. */
+function fittingOneBody<Reply extends { nodes: readonly { name: string; address: string }[] }>(
+  reply: Reply,
+): Reply {
+  const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
+  let room = 1_024 - 24;
+  const fitting = reply.nodes.filter((node) => {
+    room -= 16 + 2 + bytesOf(node.name) + bytesOf(node.address) + 20;
+    return room >= 0;
+  });
+  return { ...reply, nodes: fitting };
+}

@@ -87,8 +87,8 @@ describe('messages, byte by byte', () => {
     ],
     [
       'whereToReply',
-      `0000ea60 01 ${'33'.repeat(16)} 03 613a31`,
-      { leaseMillis: 60_000, locations: [{ nodeId: times(0x33, 16), address: 'a:1' }] },
+      `0000ea60 000000000009 01 ${'33'.repeat(16)} 03 613a31`,
+      { leaseMillis: 60_000, revision: 9, locations: [{ nodeId: times(0x33, 16), address: 'a:1' }] },
     ],
     ['settleReply', '03 00 01 02', { settlements: [0, 1, 2] }],
     ['loadNotice', '000000000001 000000000002 01', { freeBytes: 1, objects: 2, full: true }],
@@ -119,7 +119,7 @@ describe('messages, byte by byte', () => {
 
   test('an address of 80 bytes goes, counted as UTF-8', () => {
     for (const address of ['a'.repeat(80), 'é'.repeat(40)]) {
-      const message = { clusterId: times(1, 16), address };
+      const message = { clusterId: times(1, 16), address, proof: times(2, 32) };
       expect(wire.decodeMessage(wire.admitReply, wire.encodeMessage(wire.admitReply, message))).toEqual(
         message,
       );
@@ -131,7 +131,7 @@ describe('messages, byte by byte', () => {
       ['settleQuery', 0, 20],
       ['settleReply', 0, 20],
       ['commitQuery', 46, 8],
-      ['whereToReply', 4, 8],
+      ['whereToReply', 10, 8],
       ['whereIsReply', 12, 8],
       ['statusReply', 23, 32],
     ] as [MessageName, number, number][]) {
@@ -160,7 +160,7 @@ describe('messages, byte by byte', () => {
     const receipts = locations.map(({ nodeId }) => ({ nodeId, receipt: times(2, 16) }));
     const entries = Array.from({ length: 20 }, () => ({ token: times(1, 8), hash: times(2, 32) }));
     const sizes = [
-      wire.whereToReply.size({ leaseMillis: 0, locations }),
+      wire.whereToReply.size({ leaseMillis: 0, revision: 0, locations }),
       wire.whereIsReply.size({ bytes: 0, revision: 0, locations }),
       wire.commitQuery.size({ token: times(1, 8), hash: times(2, 32), bytes: 0, receipts }),
       wire.settleQuery.size({ entries }),
@@ -173,7 +173,7 @@ describe('what the encoders of messages must refuse, since the decoders do', () 
   const long = 'a'.repeat(81);
   const location = { nodeId: times(1, 16), address: 'a' };
   test.each([
-    ['an address of 81 bytes', 'admitReply', { clusterId: times(1, 16), address: long }],
+    ['an address of 81 bytes', 'admitReply', { clusterId: times(1, 16), address: long, proof: times(2, 32) }],
     [
       'a name of 81 bytes',
       'joinQuery',
@@ -188,7 +188,7 @@ describe('what the encoders of messages must refuse, since the decoders do', () 
       },
     ],
     ['0 replicas', 'whereToQuery', { token: times(1, 8), bytes: 0, replicas: 0, hash: undefined }],
-    ['9 locations', 'whereToReply', { leaseMillis: 0, locations: new Array(9).fill(location) }],
+    ['9 locations', 'whereToReply', { leaseMillis: 0, revision: 0, locations: new Array(9).fill(location) }],
     ['a role of 4', 'initiatorParameters', { role: 4, datagramBytesMax: 0, windowBytes: 0, idleMillis: 0 }],
     ['21 settlements', 'settleReply', { settlements: new Array(21).fill(0) }],
   ] as [string, MessageName, unknown][])('%s', (_name, name, message) => {

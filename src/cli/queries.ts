@@ -1,0 +1,171 @@
+/** Small questions to a coordinator: where-to, where-is, rm, status. */
+
+import type { Command } from 'commander';
+import { isGramlineError } from '../base/errors.ts';
+import type { Client, ClusterStatus, Replica } from '../nodes/client.ts';
+import { NodeState } from '../wire/index.ts';
+import { parseHashArgument, parseSize } from './arguments.ts';
+import { type ClusterOptions, withClient, withOpenClient } from './options.ts';
+import { type Column, formatBytes, formatCount, formatTable, paint, print, printJson } from './output.ts';
+
+/** Names of the states of a node, as they stand in JSON. */
+const STATE_NAMES: Readonly<Record<NodeState, string>> = {
+  [NodeState.UP]: 'up',
+  [NodeState.DOWN]: 'down',
+  [NodeState.FULL]: 'full',
+};
+const STATE_COLOURS: Readonly<Record<NodeState, 'green' | 'red' | 'yellow'>> = {
+  [NodeState.UP]: 'green',
+  [NodeState.DOWN]: 'red',
+  [NodeState.FULL]: 'yellow',
+};
+const NODE_COLUMNS: readonly Column[] = [
+  { title: 'NAME' },
+  { title: 'STATE' },
+  { title: 'ADDRESS' },
+  { title: 'OBJECTS', align: 'right' },
+  { title: 'FREE', align: 'right' },
+  { title: 'QUOTA', align: 'right' },
+  { title: 'OFFLOAD' },
+  { title: 'ID' },
+];
+const REPLICA_COLUMNS: readonly Column[] = [{ title: '' }, { title: '' }];
+
+export function addQueryCommands(program: Command): void {
+  withClient(program.command('where-to').description('reserve space for an object, and say where'))
+    .usage('[options] [HASH] SIZE')
+    .argument('<HASH-or-SIZE>', 'with a HASH, an object that exists already is a conflict')
+    .argument('[SIZE]', 'bytes, or a number with kB, MB, GB, KiB, MiB or GiB')
+    .action(whereTo);
+  withClient(program.command('where-is').description('say which nodes hold an object'))
+    .argument('<HASH>', '64 hex digits')
+    .action(whereIs);
+  withClient(program.command('rm').description('remove an object from all nodes'))
+    .argument('<HASH>', '64 hex digits')
+    .action(remove);
+  withClient(program.command('status').description('show coordinators, nodes and what they hold')).action(
+    status,
+  );
+}
+
+async function whereTo(first: string, second: string | undefined, options: ClusterOptions): Promise<void> {
+  const hash = second === undefined ? undefined : parseHashArgument(first);
+  const bytes = parseSize(second ?? first);
+  await withOpenClient(options, (client) =>
+    answered(options, hash, async () => {
+      const reserved = await client.whereTo(bytes, { hash });
+      const leaseSeconds = reserved.leaseMillis / 1000;
+      if (options.json === true) {
+        const locations = reserved.replicas.map(locationOf);
+        printJson({
+          code: 0,
+          hash: hash ?? null,
+          locations,
+          revision: await revisionOf(client),
+          leaseSeconds,
+        });
+        return;
+      }
+      print(formatReplicas(reserved.replicas));
+      print(`${formatBytes(bytes)} reserved for ${leaseSeconds} s`);
+    }),
+  );
+}
+
+async function whereIs(hashText: string, options: ClusterOptions): Promise<void> {
+  const hash = parseHashArgument(hashText);
+  await withOpenClient(options, (client) =>
+    answered(options, hash, async () => {
+      const places = await client.whereIs(hash);
+      const { bytes, replicas, revision } = places;
+      if (options.json === true) {
+        printJson({ code: 0, hash, locations: replicas.map(locationOf), revision, bytes });
+        return;
+      }
+      print(formatReplicas(replicas));
+      print(`${formatBytes(bytes)} in ${formatCount(replicas.length, 'replica')}`);
+    }),
+  );
+}
+
+async function remove(hashText: string, options: ClusterOptions): Promise<void> {
+  const hash = parseHashArgument(hashText);
+  await withOpenClient(options, (client) => client.rm(hash));
+  if (options.json === true) printJson({ hash, removed: true });
+  else print(`removed ${hash}`);
+}
+
+async function status(options: ClusterOptions): Promise<void> {
+  const cluster = await withOpenClient(options, (client) => client.status());
+  if (options.json === true) printJson(statusJson(cluster));
+  else print(statusText(cluster));
+}
+
+/** With `--json`, a refusal that has a code of the wire is an answer too; it fails all the same. */
+async function answered(
+  options: ClusterOptions,
+  hash: string | undefined,
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (options.json === true && isGramlineError(error) && error.wireCode !== undefined) {
+      printJson({ code: error.wireCode, hash: hash ?? null, locations: [], revision: null });
+    }
+    throw error;
+  }
+}
+
+/** The catalog's revision; a placement itself changes nothing there. */
+async function revisionOf(client: Client): Promise<number | null> {
+  return (await client.status()).coordinators[0]?.revision ?? null;
+}
+
+function locationOf(replica: Replica): { readonly id: string; readonly address: string } {
+  return { id: replica.nodeId, address: replica.address };
+}
+
+function formatReplicas(replicas: readonly Replica[]): string {
+  return formatTable(
+    REPLICA_COLUMNS,
+    replicas.map((replica) => [replica.address, paint('dim', replica.nodeId)]),
+  );
+}
+
+function statusJson(cluster: ClusterStatus): object {
+  return { ...cluster, nodes: cluster.nodes.map((node) => ({ ...node, state: STATE_NAMES[node.state] })) };
+}
+
+function statusText(cluster: ClusterStatus): string {
+  const lines = cluster.coordinators.map(
+    ({ address, offload, revision }) =>
+      `coordinator ${address}, revision ${revision}, offload ${offload ? 'on' : 'off'}`,
+  );
+  if (cluster.nodes.length === 0) lines.push('no nodes: start one with gramline node --directory DIR');
+  else lines.push('', nodesTable(cluster), '');
+  lines.push(`${formatCount(cluster.objects, 'object')}, ${formatBytes(cluster.bytes)}`);
+  return lines.join('\n');
+}
+
+function nodesTable(cluster: ClusterStatus): string {
+  const rows = cluster.nodes.map((node) => [
+    node.name,
+    STATE_NAMES[node.state],
+    node.address,
+    String(node.objects),
+    formatBytes(node.freeBytes),
+    formatBytes(node.quotaBytes),
+    node.offload ? 'on' : 'off',
+    node.id.slice(0, 12),
+  ]);
+  const [head, ...lines] = formatTable(NODE_COLUMNS, rows).split('\n');
+  // Colour comes after the layout: its codes would count as width.
+  const painted = lines.map((line, index) => {
+    const { state, name } = cluster.nodes[index]!;
+    const at = line.indexOf(STATE_NAMES[state], name.length);
+    const end = at + STATE_NAMES[state].length;
+    return line.slice(0, at) + paint(STATE_COLOURS[state], line.slice(at, end)) + line.slice(end);
+  });
+  return [paint('dim', head!), ...painted].join('\n');
+}
