@@ -85,6 +85,8 @@ export class Admission {
   join(connection: Connection, query: IncomingQuery): void {
     const join = readQuery(query, joinQuery);
     if (join === undefined) return;
+    // [ADM-9] One session is one node.
+    if (this.memberOf(connection) !== undefined) return query.reply(ResultCode.CONFLICT);
     // [ADM-3] A fresh nonce for every try.
     const nonce = this.#options.entropy.bytes(ADMISSION_NONCE_BYTES);
     this.#challenges.set(connection, { nonce, join });
@@ -171,7 +173,7 @@ export class Admission {
     let added = 0;
     for await (const { hash, bytes, pending } of inventoryEntries(query)) {
       present.add(toHex(hash));
-      // [DEFS-16] What was never committed is neither adopted nor deleted here: the node asks by SETTLE.
+      // [DEFS-12] What may never have been committed is neither adopted nor deleted here: the node asks by SETTLE.
       if (pending) continue;
       if (catalog.isRemoved(hash)) this.tellToDelete(member.nodeId, hash);
       else if (await this.#adopt(hash, bytes, member.nodeId)) added += 1;

@@ -5,7 +5,7 @@
 
 import { equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
-import { type Micros, micros, seconds } from '../base/units.ts';
+import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import {
   encodeMessage,
   QueryKind,
@@ -20,10 +20,13 @@ import type { ConnectionCache } from './connection-cache.ts';
 import { plainOf } from './object-service.ts';
 import type { Call, Clock, FlowRecord } from './ports.ts';
 import { SMALL_RECORD_BYTES } from './put.ts';
-import { readReply } from './roles.ts';
+import { readReply, sleep } from './roles.ts';
 
 /** Rounds over all replicas, with the places asked for anew before each. */
 const GET_ROUNDS_MAX = 3;
+/** How often a busy coordinator is asked again, and after what time where it names none. */
+const BUSY_TRIES_MAX = 10;
+const BUSY_WAIT_MILLIS = 500;
 /** A replica that sends nothing for this long is left for another. */
 const STALL_MICROS: Micros = seconds(3);
 /** Credit granted with the query: the window of one flow. */
@@ -43,12 +46,12 @@ interface Cursor {
 }
 
 export async function* getObject(context: GetContext): AsyncGenerator<Uint8Array, void, undefined> {
-  const { client, hash, hashing, options } = context;
+  const { hash, hashing, options } = context;
   const digest = hashing.sha256();
   const cursor: Cursor = { at: 0, recordBytes: RECORD_BYTES_MAX };
   let failure: unknown;
   for (let round = 0; round < GET_ROUNDS_MAX; round++) {
-    const places = await client.whereIs(hash, { signal: options.signal });
+    const places = await placesOf(context);
     for (const replica of places) {
       try {
         for await (const plain of readFrom(context, replica, places, cursor)) {
@@ -77,6 +80,20 @@ export async function* getObject(context: GetContext): AsyncGenerator<Uint8Array
     }
   }
   throw failure ?? new GramlineError('GRAMLINE_NOT_FOUND', `no replica of ${toHex(hash)} is reachable`);
+}
+
+/** Where the object is. Waits while its nodes have not joined again after a coordinator's restart. */
+async function placesOf(context: GetContext): Promise<ObjectPlaces> {
+  const { client, clock, hash, options } = context;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await client.whereIs(hash, { signal: options.signal });
+    } catch (error) {
+      if (!isGramlineError(error, 'GRAMLINE_BUSY') || attempt >= BUSY_TRIES_MAX) throw error;
+      await sleep(clock, millis(error.retryAfterMillis ?? BUSY_WAIT_MILLIS), options.signal);
+      options.signal?.throwIfAborted();
+    }
+  }
 }
 
 /** The rest of the object from one replica. Throws a GramlineError when it fails there. */

@@ -39,6 +39,8 @@ import { every, readReply } from './roles.ts';
 
 /** Tries of one put, where its source can be opened again. */
 const PUT_TRIES_MAX = 3;
+/** How long a node may take to answer a HELLO before the put goes on without it. */
+const NODE_CONNECT_MICROS: Micros = seconds(3);
 /** Streams of unknown size are held in memory up to this many bytes. */
 const UNSIZED_BYTES_MAX = 64 * 1024 * 1024;
 /** Record size after records arrived damaged: each then fits one datagram [REC-18]. */
@@ -73,11 +75,16 @@ export async function putObject(context: PutContext): Promise<PutResult> {
       return await putOnce(context, open(source), bytes, recordBytes);
     } catch (error) {
       options.signal?.throwIfAborted();
-      const again = isGramlineError(error) && error.retryable && restartable && attempt < PUT_TRIES_MAX;
+      const again = mayTryAgain(error) && restartable && attempt < PUT_TRIES_MAX;
       if (!again) throw error;
       if (error.wireCode === ResultCode.TAMPERED) recordBytes = SMALL_RECORD_BYTES;
     }
   }
+}
+
+/** Not where no coordinator answered: the client has tried them all, and a user is waiting. */
+function mayTryAgain(error: unknown): error is GramlineError {
+  return isGramlineError(error) && error.retryable && error.code !== 'GRAMLINE_NO_COORDINATOR';
 }
 
 async function putOnce(
@@ -125,7 +132,12 @@ async function openPlaces(
   const body = encodeMessage(storeQuery, { token, bytes });
   const opened = await Promise.allSettled(
     replicas.map(async (replica): Promise<Place> => {
-      const connection = await context.nodes.connect({ address: replica.address, role: Role.CLIENT, signal });
+      const connection = await context.nodes.connect({
+        address: replica.address,
+        role: Role.CLIENT,
+        signal,
+        timeoutMicros: NODE_CONNECT_MICROS,
+      });
       const call = connection.call(QueryKind.STORE, body, {
         sends: true,
         signal,

@@ -5,7 +5,7 @@
 
 import { assert } from '../base/assert.ts';
 import { type Micros, micros, type PacketNumber } from '../base/units.ts';
-import { AEAD_TAG_BYTES, KEY_SEALINGS_MAX, type SendKeys } from '../crypto/index.ts';
+import { AEAD_TAG_BYTES, KEY_SEALINGS_LIMIT, KEY_SEALINGS_MAX, type SendKeys } from '../crypto/index.ts';
 import {
   encodeFrame,
   encodeSealedHeader,
@@ -19,6 +19,8 @@ import {
 import { KEY_MICROS_MAX } from './limits.ts';
 
 const EPOCHS_ON_WIRE = 4;
+/** Room below the limit for what is sealed before the session has closed [KEY-13]. */
+const CLOSING_SEALINGS = 2 ** 19;
 
 /** Where frames are laid out before sealing: used within one call only, so all sessions share it. */
 const PLAINTEXT = new Uint8Array(PACKET_BYTES_MAX);
@@ -37,6 +39,11 @@ export class ControlSealer {
     this.#sealingsMax = sealingsMax;
     this.#peerTag = peerTag;
     this.#updateAt = micros(now + KEY_MICROS_MAX);
+  }
+
+  /** Whether a peer that never confirms an epoch, or never opens a record, has worn the keys out. */
+  get wornOut(): boolean {
+    return this.#keys.sealings >= KEY_SEALINGS_LIMIT - CLOSING_SEALINGS;
   }
 
   get epochBits(): number {

@@ -206,9 +206,10 @@ export class FlowTable {
     for (;;) {
       const flow = this.#nextFlow();
       if (flow === undefined) return undefined;
-      // A flow whose lost slices have all arrived meanwhile has nothing after all: look further.
+      // A flow whose lost slices have all arrived meanwhile has nothing after all: look further. One
+      // whose next record does not fit waits for the next datagram.
       const segment = flow.takeSegment(bytesMax);
-      if (segment !== undefined) return segment;
+      if (segment !== undefined || flow.hasSegment) return segment;
     }
   }
 
@@ -250,7 +251,7 @@ export class FlowTable {
   #nextFlow(): SendFlow | undefined {
     let next: SendFlow | undefined;
     for (const flow of this.#sending.values()) {
-      if (flow.hasSegment && (next === undefined || flow.backlogBytes < next.backlogBytes)) next = flow;
+      if (flow.hasSegment && (next === undefined || flow.remainingBytes < next.remainingBytes)) next = flow;
     }
     return next;
   }

@@ -6,15 +6,20 @@
 import { assert } from '../base/assert.ts';
 import { RangeSet } from '../reliability/index.ts';
 import {
+  DATA_LEFT_UNKNOWN,
+  DATAGRAM_BYTES_MIN,
   encodeRecordHeader,
   RECORD_BYTES_MAX,
   RECORD_HEADER_BYTES,
   type RecordEncoding,
+  SEGMENT_HEADER_BYTES,
 } from '../wire/index.ts';
 import { type Violation, violation } from './events.ts';
 import { RECORDS_QUEUED_MAX, SEND_FLOW_BYTES_MAX } from './limits.ts';
 
 const SEAL_OVERHEAD_BYTES = 16;
+/** A sealed record up to this size fits one segment on every path, and is never cut [REC-22]. */
+const WHOLE_RECORD_BYTES = DATAGRAM_BYTES_MIN - SEGMENT_HEADER_BYTES;
 
 /** What a writer hands in. */
 export interface OutgoingRecord {
@@ -71,6 +76,8 @@ export class SendFlow {
   #nextRecord = 0;
   #finalSealed = false;
   #finalQueued = false;
+  /** `dataLeft` of the record written last. */
+  #dataLeft = DATA_LEFT_UNKNOWN;
   #openedBytes = 0;
   readonly #queued: OutgoingRecord[] = [];
   /** Sealed and not yet known to be open, oldest first. */
@@ -105,9 +112,11 @@ export class SendFlow {
     return sum;
   }
 
-  /** Plaintext bytes that wait or are under way: the shortest flow goes first [CC-4]. */
-  get backlogBytes(): number {
-    return this.#offset - this.#openedBytes;
+  /** Plaintext bytes that the receiver still lacks, as far as the writer has said: the shortest flow goes first [CC-4]. */
+  get remainingBytes(): number {
+    const unsealed = this.#queued.reduce((sum, record) => sum + record.plainBytes, 0);
+    const unwritten = this.#dataLeft < 0 ? Number.POSITIVE_INFINITY : this.#dataLeft;
+    return this.#offset - this.#openedBytes + unsealed + unwritten;
   }
 
   get oldestEpochBits(): number | undefined {
@@ -122,6 +131,7 @@ export class SendFlow {
     assert(record.plainBytes <= RECORD_BYTES_MAX, 'record too long');
     assert(record.plainBytes > 0 || record.dataLeft === 0, 'empty record in the middle of a flow');
     this.#finalQueued = record.dataLeft === 0;
+    this.#dataLeft = record.dataLeft;
     this.#queued.push(record);
     this.#sealQueued();
     this.#wantsWritable = this.full;
@@ -213,9 +223,10 @@ export class SendFlow {
     return this.#again.length > 0 || this.#records.has(this.#freshRecord);
   }
 
-  /** The next slice of at most `bytesMax`, lost ones first; or undefined. */
+  /** The next slice of at most `bytesMax`, lost ones first; undefined when there is none, or none that fits. */
   takeSegment(bytesMax: number): Segment | undefined {
-    return this.#takeAgain(bytesMax) ?? this.#takeFresh(bytesMax);
+    const again = this.#takeAgain(bytesMax);
+    return again ?? (this.#again.length > 0 ? undefined : this.#takeFresh(bytesMax));
   }
 
   #takeAgain(bytesMax: number): Segment | undefined {
@@ -235,6 +246,7 @@ export class SendFlow {
         this.#again.shift();
         return this.#segment(record, slice.offset, slice.bytes, true);
       }
+      if (slice.bytes <= WHOLE_RECORD_BYTES && record.sealed.length <= WHOLE_RECORD_BYTES) return undefined;
       this.#again[0] = { ...slice, offset: slice.offset + bytesMax, bytes: slice.bytes - bytesMax };
       return this.#segment(record, slice.offset, bytesMax, true);
     }
@@ -245,6 +257,7 @@ export class SendFlow {
     const record = this.#records.get(this.#freshRecord);
     if (record === undefined) return undefined;
     const offset = this.#freshOffset;
+    if (record.sealed.length > bytesMax && record.sealed.length <= WHOLE_RECORD_BYTES) return undefined;
     const bytes = Math.min(bytesMax, record.sealed.length - offset);
     this.#freshOffset += bytes;
     if (this.#freshOffset === record.sealed.length) {

@@ -269,6 +269,9 @@ export class Session {
   /** Writes what may leave now into `buffer` (at least 64 KiB); undefined when nothing may. */
   pollTransmit(now: Micros, buffer: Uint8Array): Transmit | undefined {
     this.#now = now;
+    if (this.isOpen && this.#transmitter.keysWornOut) {
+      this.#startClosing('local', CloseCode.LIMIT, 'the keys are worn out');
+    }
     if (!this.isOpen) {
       const frame = this.#closing.takeFrame();
       return frame === undefined ? undefined : this.#transmitter.writeAlone(frame, buffer);

@@ -111,6 +111,11 @@ export class Transmitter {
     return this.#mtu.datagramBytes;
   }
 
+  /** Whether the keys have sealed as often as they may, and could not be updated [KEY-13]. */
+  get keysWornOut(): boolean {
+    return this.#sealer.wornOut;
+  }
+
   get packetsInFlight(): number {
     return this.#recovery.packetsInFlight;
   }
@@ -122,7 +127,7 @@ export class Transmitter {
       if (at !== undefined && (next === undefined || at < next)) next = at;
     };
     for (const acks of this.#acks) consider(acks.dueAt);
-    if (live) consider(this.#mtu.timeoutAt());
+    if (this.#mayProbe(live)) consider(this.#mtu.timeoutAt());
     return next;
   }
 
@@ -143,7 +148,7 @@ export class Transmitter {
   poll(now: Micros, live: boolean, buffer: Uint8Array): Transmit | undefined {
     this.#now = now;
     this.#sealer.updateWhenDue(now, (epochBits) => this.#flows.hasRecordsOutside(epochBits));
-    const probe = live ? this.#writeProbe(now, buffer) : undefined;
+    const probe = this.#mayProbe(live) ? this.#writeProbe(now, buffer) : undefined;
     if (probe !== undefined) return this.#count(probe);
     const segmentBytes = this.#mtu.datagramBytes;
     let at = 0;
@@ -229,6 +234,11 @@ export class Transmitter {
   }
 
   // ---------------------------------------------------------------- writing
+
+  /** Larger datagrams are looked for only while there is bulk to send [MTU-2]. */
+  #mayProbe(live: boolean): boolean {
+    return live && this.#flows.sending.size > 0;
+  }
 
   #writeProbe(now: Micros, buffer: Uint8Array): Transmit | undefined {
     const bytes = this.#mtu.takeProbe(now);

@@ -13,8 +13,6 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** MUST clauses that no file of `src/` cites, each with its reason. */
 const UNCITED: Readonly<Record<string, string>> = {
   'PKT-17': 'out of reach: 2^48 packets take years; taking a number past it asserts',
-  'KEY-13': 'not built: a session that may not update its keys runs into the assertion of KEY-6',
-  'MTU-7': "not built: Node's dgram cannot forbid fragmentation, only a socket of libc can",
 };
 
 interface Clause {
