@@ -19,7 +19,7 @@ import {
 import { openProgressBar } from './progress.ts';
 
 /** Queries whose median is told. */
-const WHERE_IS_QUERIES = 200;
+const WHERE_IS_QUERIES = 2_000;
 /** Columns of the report. */
 const SECONDS_WIDTH = 7;
 const RATE_WIDTH = 9;

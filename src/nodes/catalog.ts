@@ -5,7 +5,7 @@
  * Keys: `o` hash -> entry, `t` hash -> tombstone, `c` -> totals.
  */
 
-import { concatBytes, equalBytes, utf8 } from '../base/bytes.ts';
+import { concatBytes, equalBytes, toHex, utf8 } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { HASH_BYTES, NODE_ID_BYTES, REPLICAS_MAX, Reader, Writer } from '../wire/index.ts';
 import type { Comparison, StateOperation, StateStore } from './ports.ts';
@@ -40,8 +40,13 @@ const TOMBSTONE_MILLIS = 30 * 24 * 3_600_000;
 /** Tombstones looked at in one sweep. */
 const TOMBSTONE_SWEEP_MAX = 10_000;
 
+/** What is to become of an entry. */
+type EntryChange = (entry: CatalogEntry | undefined) => CatalogEntry | 'keep' | 'remove';
+
 export class Catalog {
   readonly #state: StateStore;
+  /** The last change under way of each object. */
+  readonly #turns = new Map<string, Promise<void>>();
   #totals: CatalogTotals;
 
   constructor(state: StateStore) {
@@ -141,11 +146,24 @@ export class Catalog {
     if (old.length > 0) await this.#state.commit([], old);
   }
 
-  async #update(
-    hash: Uint8Array,
-    change: (entry: CatalogEntry | undefined) => CatalogEntry | 'keep' | 'remove',
-    nowMillis = 0,
-  ): Promise<boolean> {
+  /** Changes of one object wait for each other: of two removals at once both would count in the totals. */
+  #update(hash: Uint8Array, change: EntryChange, nowMillis = 0): Promise<boolean> {
+    const name = toHex(hash);
+    const earlier = this.#turns.get(name) ?? Promise.resolve();
+    const turn = earlier.then(() => this.#change(hash, change, nowMillis));
+    const ended: Promise<void> = turn.then(
+      () => this.#endTurn(name, ended),
+      () => this.#endTurn(name, ended),
+    );
+    this.#turns.set(name, ended);
+    return turn;
+  }
+
+  #endTurn(name: string, turn: Promise<void>): void {
+    if (this.#turns.get(name) === turn) this.#turns.delete(name);
+  }
+
+  async #change(hash: Uint8Array, change: EntryChange, nowMillis: number): Promise<boolean> {
     const key = objectKey(hash);
     for (let attempt = 0; attempt < COMMIT_TRIES_MAX; attempt++) {
       const before = this.#state.get(key);

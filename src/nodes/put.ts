@@ -259,8 +259,16 @@ async function commit(
   if (reply.code === ResultCode.OK) return { ...result, replicas: receipts.length, existed: false };
   if (reply.code !== ResultCode.CONFLICT) throw resultError(reply.code, 'committing');
   // The same bytes were there already, or this commit was repeated: both mean that they are stored.
-  const places = await client.whereIs(hash, { signal: options.signal });
-  return { ...result, replicas: places.replicas.length, existed: true };
+  try {
+    const places = await client.whereIs(hash, { signal: options.signal });
+    return { ...result, replicas: places.replicas.length, existed: true };
+  } catch (error) {
+    // Removed since: what was stored may be gone with it.
+    if (isGramlineError(error, 'GRAMLINE_NOT_FOUND')) throw resultError(ResultCode.ABORTED, 'committing');
+    options.signal?.throwIfAborted();
+    if (!isGramlineError(error)) throw error;
+    return { ...result, replicas: receipts.length, existed: true };
+  }
 }
 
 /** Pieces of `recordBytes` each, the last one shorter; one empty piece for an empty object. */

@@ -29,12 +29,20 @@ export class ControlSealer {
   readonly #keys: SendKeys;
   readonly #peerTag: SessionTag;
   readonly #sealingsMax: number;
+  readonly #sealingsLimit: number;
   #updateAt: Micros;
   /** Whether a packet of the current epoch has been acknowledged: only then may the next begin. */
   #confirmed = false;
 
-  /** Updates the keys after `sealingsMax` sealings. */
-  constructor(keys: SendKeys, peerTag: SessionTag, now: Micros, sealingsMax: number = KEY_SEALINGS_MAX) {
+  /** Updates the keys after `sealingsMax` sealings; is worn out after `sealingsLimit`. */
+  constructor(
+    keys: SendKeys,
+    peerTag: SessionTag,
+    now: Micros,
+    sealingsMax: number = KEY_SEALINGS_MAX,
+    sealingsLimit: number = KEY_SEALINGS_LIMIT - CLOSING_SEALINGS,
+  ) {
+    this.#sealingsLimit = sealingsLimit;
     this.#keys = keys;
     this.#sealingsMax = sealingsMax;
     this.#peerTag = peerTag;
@@ -43,7 +51,7 @@ export class ControlSealer {
 
   /** Whether a peer that never confirms an epoch, or never opens a record, has worn the keys out. */
   get wornOut(): boolean {
-    return this.#keys.sealings >= KEY_SEALINGS_LIMIT - CLOSING_SEALINGS;
+    return this.#keys.sealings >= this.#sealingsLimit;
   }
 
   get epochBits(): number {

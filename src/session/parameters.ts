@@ -28,6 +28,8 @@ export interface SessionOptions {
   readonly pool: CreditPool;
   /** Sealings before the keys are updated [KEY-5]; fewer where a test wants it. */
   readonly keySealingsMax?: number;
+  /** Sealings after which a session whose keys could not be updated ends [KEY-13]. */
+  readonly keySealingsLimit?: number;
 }
 
 /** A datagram, or several of equal size behind one another, written into the caller's buffer. */

@@ -92,7 +92,7 @@ export class Session {
       onKeyUpdate: () => this.#setPtoTimer('drop-keys'),
     });
     const keys = new SendKeys(suite, options.sendSecret);
-    const sealer = new ControlSealer(keys, peerTag, now, options.keySealingsMax);
+    const sealer = new ControlSealer(keys, peerTag, now, options.keySealingsMax, options.keySealingsLimit);
     this.#queries = new QueryBook(options.side);
     this.#outbox = new Outbox(
       (frame) => frame.type !== FrameType.QUERY || this.#queries.isOutstanding(frame.id),

@@ -62,6 +62,33 @@ describe('the path', () => {
     expect(same(reader.bytes, pattern(1_000_000))).toBe(true);
   });
 
+  it.each([1_200, 1_472, 62_000])(
+    'carries records of one segment uncut, in datagrams of %i bytes',
+    (mtuBytes) => {
+      const pair = SessionPair.live({ ...sides, seed: 3, faults: { mtuBytes } });
+      keepSending(pair);
+      pair.run(seconds(2));
+      expect(pair.left.session.datagramBytes).toBe(mtuBytes);
+      pair.faults = { ...pair.faults, loss: 0.05 };
+      let seen = 0;
+      let cut = 0;
+      pair.left.filter = (bytes) => {
+        for (const { payload, sealedBytes } of segmentsOf(bytes)) {
+          seen += 1;
+          if (payload.length < sealedBytes) cut += 1;
+        }
+        return true;
+      };
+      const { singleSegmentBytes } = pair.left.session;
+      const { reader, state } = upload(pair, pattern(200_000), singleSegmentBytes);
+      for (let count = 0; count < 50; count++) pair.left.session.query(1, pattern(300));
+      pair.runUntil(() => state.delivered, seconds(20));
+      expect(same(reader.bytes, pattern(200_000))).toBe(true);
+      expect(seen).toBeGreaterThan(170);
+      expect(cut).toBe(0);
+    },
+  );
+
   it('that is searched for its size does not look congested', () => {
     const pair = SessionPair.live({ ...sides, faults: { mtuBytes: 1_472 } });
     const started = pair.now;
@@ -212,6 +239,16 @@ describe('keys', () => {
     }
     // One update is right: a packet of the first epoch had been acknowledged.
     expect(epochs).toEqual(new Set([0, 1]));
+  });
+
+  it('that are worn out and could not be updated end the session', () => {
+    const pair = SessionPair.live({ initiator: { keySealingsMax: 3, keySealingsLimit: 20 } });
+    pair.right.filter = () => false;
+    for (let count = 0; count < 30; count++) {
+      pair.left.session.notify(1, NOTHING);
+      pair.run(millis(1));
+    }
+    expect(pair.left.session.isOpen).toBe(false);
   });
 
   it('are not updated while a record of the epoch before may be sent again', () => {
