@@ -170,6 +170,11 @@ export class VirtualNetwork {
     return () => this.#interceptors.delete(interceptor);
   }
 
+  /** Sockets that are open on the machine `ip`. */
+  socketsAt(ip: string): number {
+    return this.#machines.get(ip)?.sockets.size ?? 0;
+  }
+
   /** Sends `bytes` (copied) with any source: an off-path forger. The link from that source applies. */
   inject(from: Address, to: Address, bytes: Uint8Array): void {
     assert(bytes.length <= DATAGRAM_PAYLOAD_BYTES_MAX, 'no UDP datagram is that large');
