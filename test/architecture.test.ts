@@ -121,7 +121,13 @@ describe('the house', () => {
 
   it('would notice a clock, chance, a timer and a node module', () => {
     const file = { path: 'wire/x.ts', imports: [] };
-    for (const text of ['Date.now()', 'performance.now()', 'Math.random()', 'setTimeout(f, 1)', 'process.env']) {
+    for (const text of [
+      'Date.now()',
+      'performance.now()',
+      'Math.random()',
+      'setTimeout(f, 1)',
+      'process.env',
+    ]) {
       expect(impurity({ ...file, text })).toBeDefined();
     }
     expect(impurity({ ...file, text: '', imports: ['node:fs'] })).toBeDefined();
