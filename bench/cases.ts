@@ -68,7 +68,9 @@ export async function bulkCases(stage: Stage): Promise<Comparison[]> {
   const tls = async (): Promise<number> => megabytes / (await seconds(() => sendTls(stage.tls.port, bytes)));
   let hash = '';
   const put = async (): Promise<number> => {
+    // Other bytes each time: the same ones, just removed, would have to be stored twice.
     if (hash !== '') await stage.client.rm(hash);
+    bytes[0] = (bytes[0]! + 1) % 256;
     const span = await seconds(async () => {
       hash = (await stage.client.put(bytes, { replicas: 1 })).hash;
     });
