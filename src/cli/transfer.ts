@@ -64,7 +64,8 @@ async function put(file: string, options: PutCommandOptions): Promise<void> {
   }
   print(hash);
   const what = existed ? 'was there already' : `in ${formatSeconds(seconds)}, ${formatRate(bytes, seconds)}`;
-  print(`${formatBytes(bytes)} ${what}, ${formatCount(replicas, 'replica')}`);
+  // The hash stands alone on standard output, so that scripts can take it: HASH=$(gramline put FILE).
+  process.stderr.write(`${formatBytes(bytes)} ${what}, ${formatCount(replicas, 'replica')}\n`);
 }
 
 async function get(hashText: string, options: GetCommandOptions): Promise<void> {

@@ -344,6 +344,13 @@ export function noSpaceError(reply: Reply, bytes: number): GramlineError {
   if (body.nodesUp === 0) {
     return new GramlineError('GRAMLINE_NO_SPACE', `${what}: no node is up: start one`, options);
   }
+  if (body.freeBytes >= bytes) {
+    return new GramlineError(
+      'GRAMLINE_NO_SPACE',
+      `too few of the ${body.nodesUp} nodes that are up have ${bytes} bytes free: ask for fewer replicas, add a node or remove objects`,
+      options,
+    );
+  }
   return new GramlineError(
     'GRAMLINE_NO_SPACE',
     `${what}: the emptiest of ${body.nodesUp} ${body.nodesUp === 1 ? 'node' : 'nodes'} has ${body.freeBytes} bytes free: add a node or remove objects`,
