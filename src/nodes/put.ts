@@ -271,15 +271,19 @@ async function commit(
   }
 }
 
-/** Pieces of `recordBytes` each, the last one shorter; one empty piece for an empty object. */
+/**
+ * Pieces of `recordBytes` each, the last one shorter; one empty piece for an empty object. A piece is
+ * borrowed from the source, or from one buffer that the next piece uses again.
+ */
 async function* cut(
   source: AsyncIterable<Uint8Array>,
   bytes: number,
   recordBytes: number,
 ): AsyncIterable<Uint8Array> {
-  let piece = new Uint8Array(Math.min(recordBytes, bytes));
+  const buffer = new Uint8Array(Math.min(recordBytes, bytes));
   let filled = 0;
   let total = 0;
+  let cutBytes = 0;
   const wrongSize = (): GramlineError =>
     new GramlineError(
       'GRAMLINE_INVALID',
@@ -289,19 +293,22 @@ async function* cut(
     total += chunk.length;
     if (total > bytes) throw wrongSize();
     for (let at = 0; at < chunk.length; ) {
-      const count = Math.min(piece.length - filled, chunk.length - at);
-      piece.set(chunk.subarray(at, at + count), filled);
-      filled += count;
+      const wanted = Math.min(recordBytes, bytes - cutBytes);
+      const count = Math.min(wanted - filled, chunk.length - at);
+      const part = chunk.subarray(at, at + count);
       at += count;
-      if (filled < piece.length) continue;
-      yield piece;
-      const left = bytes - (total - (chunk.length - at));
-      piece = new Uint8Array(Math.min(recordBytes, left));
+      if (count < wanted) {
+        buffer.set(part, filled);
+        filled += count;
+        if (filled < wanted) continue;
+      }
+      cutBytes += wanted;
       filled = 0;
+      yield count === wanted ? part : buffer.subarray(0, wanted);
     }
   }
   if (total !== bytes) throw wrongSize();
-  if (bytes === 0) yield piece;
+  if (bytes === 0) yield buffer;
 }
 
 function open(source: ObjectSource): AsyncIterable<Uint8Array> {

@@ -7,6 +7,7 @@ export * from './limits.ts';
 export * from './mtu.ts';
 export * from './ranges.ts';
 export * from './reassembly.ts';
+export * from './record-buffers.ts';
 export * from './recovery.ts';
 export * from './rtt.ts';
 export * from './timers.ts';

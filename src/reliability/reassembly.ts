@@ -6,6 +6,7 @@
  */
 
 import { RangeSet } from './ranges.ts';
+import { giveRecordBuffer, takeRecordBuffer } from './record-buffers.ts';
 
 /** What a segment brought: new bytes, none, or another length of the record than was stated before. */
 export type SegmentAddition = 'fresh' | 'known' | 'length-changed';
@@ -16,8 +17,13 @@ export class RecordAssembly {
   #missing: number;
 
   constructor(sealedBytes: number) {
-    this.bytes = new Uint8Array(sealedBytes);
+    this.bytes = takeRecordBuffer(sealedBytes);
     this.#missing = sealedBytes;
+  }
+
+  /** Ends the assembly: its bytes are used for other records from here on. */
+  release(): void {
+    giveRecordBuffer(this.bytes);
   }
 
   get complete(): boolean {

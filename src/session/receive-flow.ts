@@ -189,6 +189,7 @@ export class ReceiveFlow {
     if (assembly === undefined) return;
     this.#assemblies.delete(record);
     this.#assemblyBytes -= assembly.bytes.length;
+    assembly.release();
   }
 
   /** `opened`, a violation, or undefined when the seal does not hold. */

@@ -4,7 +4,7 @@
  */
 
 import { assert } from '../base/assert.ts';
-import { RangeSet } from '../reliability/index.ts';
+import { giveRecordBuffer, RangeSet, takeRecordBuffer } from '../reliability/index.ts';
 import {
   DATA_LEFT_UNKNOWN,
   DATAGRAM_BYTES_MIN,
@@ -65,6 +65,9 @@ export interface Segment {
   readonly payload: Uint8Array;
   readonly resent: boolean;
 }
+
+/** Where records are laid out before sealing: used within one call only, so all flows share it. */
+const PLAINTEXT = new Uint8Array(RECORD_HEADER_BYTES + RECORD_BYTES_MAX);
 
 export class SendFlow {
   readonly id: number;
@@ -150,6 +153,7 @@ export class SendFlow {
       return violation('FLOW-6', 'complete before the last record');
     }
     if (complete) {
+      for (const record of this.#records.values()) giveRecordBuffer(record.sealed);
       this.#records.clear();
       this.#again = [];
       return 'delivered';
@@ -161,6 +165,7 @@ export class SendFlow {
       // The last record may be empty: only `complete` says that it has been opened.
       if (record.endOffset > this.#openedBytes || this.#isFinal(record)) break;
       this.#records.delete(record.number);
+      giveRecordBuffer(record.sealed);
     }
     this.#sealQueued();
     if (this.#wantsWritable && !this.full) {
@@ -287,7 +292,7 @@ export class SendFlow {
       const end = this.#offset + next.plainBytes;
       if (end > this.#limitBytes || end - this.#openedBytes > SEND_FLOW_BYTES_MAX) return;
       this.#queued.shift();
-      const plaintext = new Uint8Array(RECORD_HEADER_BYTES + next.payload.length);
+      const plaintext = PLAINTEXT.subarray(0, RECORD_HEADER_BYTES + next.payload.length);
       encodeRecordHeader(
         {
           encoding: next.encoding,
@@ -299,7 +304,7 @@ export class SendFlow {
         0,
       );
       plaintext.set(next.payload, RECORD_HEADER_BYTES);
-      const sealed = new Uint8Array(plaintext.length + SEAL_OVERHEAD_BYTES);
+      const sealed = takeRecordBuffer(plaintext.length + SEAL_OVERHEAD_BYTES);
       const number = this.#nextRecord++;
       const epochBits = this.#seal(this.id, number, plaintext, sealed);
       this.#offset += next.plainBytes;
