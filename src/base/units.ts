@@ -26,4 +26,3 @@ export function seconds(value: number): Micros {
 
 export const KIB = 1024;
 export const MIB = 1024 * 1024;
-export const GIB = 1024 * 1024 * 1024;

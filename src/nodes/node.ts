@@ -91,6 +91,7 @@ export class StorageNode {
   private constructor(options: NodeOptions) {
     this.#options = options;
     this.#service = new ObjectService({
+      clock: options.clock,
       store: options.store,
       compression: options.compression,
       receipts: new Receipts(options.suite, options.admissionSecret),

@@ -2,6 +2,7 @@
 
 import { toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { type Micros, seconds } from '../base/units.ts';
 import {
   encodeMessage,
   noSpaceReply,
@@ -16,6 +17,7 @@ import {
   storeReply,
 } from '../wire/index.ts';
 import type {
+  Clock,
   Compression,
   Connection,
   FlowRecord,
@@ -28,14 +30,18 @@ import type {
 import type { Receipts } from './receipts.ts';
 import { RecordPacker } from './records.ts';
 import { resultCodeOf } from './results.ts';
-import { readQuery, replyBusy } from './roles.ts';
+import { readQuery, replyBusy, within } from './roles.ts';
 
 /** Least record plaintext that a reader is given [REC-21]. */
 const RECORD_BYTES_MIN = 1_024;
 /** Stores and reads that run at once; one more is refused as busy. */
 const TRANSFERS_MAX = 1_024;
 
+/** A store that brings no bytes for this long ends: its space is others' again [DEFS-26]. */
+export const STORE_STALL_MICROS: Micros = seconds(60);
+
 export interface ObjectServiceOptions {
+  readonly clock: Clock;
   readonly store: ObjectStore;
   readonly compression: Compression;
   readonly receipts: Receipts;
@@ -73,7 +79,11 @@ export class ObjectService {
     if (run === undefined) return query.reply(ResultCode.UNSUPPORTED);
     if (run === false) return query.reply(ResultCode.DENIED);
     this.#running.add(run);
-    void run.finally(() => this.#running.delete(run));
+    const forget = (): boolean => this.#running.delete(run);
+    run.then(forget, (error: unknown) => {
+      forget();
+      this.#options.log.error('a transfer failed', { reason: String(error) });
+    });
   }
 
   // ---------------------------------------------------------------- STORE
@@ -110,7 +120,9 @@ export class ObjectService {
     const writer = await store.create(message.token, message.bytes);
     const flow = query.receive();
     try {
-      for (let record = await flow.next(); record !== undefined; record = await flow.next()) {
+      const next = (): Promise<FlowRecord | undefined> =>
+        within(this.#options.clock, STORE_STALL_MICROS, flow.next(), stalledError);
+      for (let record = await next(); record !== undefined; record = await next()) {
         await writer.write(plainOf(record, compression));
       }
       return await writer.finish();
@@ -147,8 +159,11 @@ export class ObjectService {
       if (isGramlineError(error, 'GRAMLINE_CORRUPT')) {
         // [DEFS-19] Never served: taken out of service, and the coordinator told.
         log.error('a stored object is damaged', { hash: toHex(hash) });
-        await store.quarantine(hash);
         onCorrupt(hash);
+        await store.quarantine(hash).catch((failure: unknown) => {
+          // A failing disk may not even let the file be moved. It is checked again at every read.
+          log.error('a damaged object could not be moved away', { reason: String(failure) });
+        });
       } else if (!isGramlineError(error, 'GRAMLINE_ABORTED') && !isGramlineError(error, 'GRAMLINE_CLOSED')) {
         log.warn('a read failed', { reason: String(error) });
       }
@@ -185,6 +200,10 @@ export class ObjectService {
     }
     await flow.delivered();
   }
+}
+
+function stalledError(): GramlineError {
+  return new GramlineError('GRAMLINE_ABORTED', 'the sender went silent: try again', { retryable: true });
 }
 
 /** The plaintext of a record. Throws GRAMLINE_PROTOCOL when it does not hold what it says. */

@@ -94,6 +94,19 @@ export function sleep(clock: Clock, span: Micros, signal?: AbortSignal): Promise
   });
 }
 
+/** What `work` resolves to, or the error of `tooLate` when that takes longer than `span`. */
+export function within<Result>(
+  clock: Clock,
+  span: Micros,
+  work: Promise<Result>,
+  tooLate: () => GramlineError,
+): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimer(micros(clock.now() + span), () => reject(tooLate()));
+    work.then(resolve, reject).finally(() => timer.cancel());
+  });
+}
+
 /** Calls `run` every `span` until `signal` aborts; runs never overlap, failures go to `onFailure`. */
 export async function every(
   clock: Clock,

@@ -1,6 +1,6 @@
 /** Constants of RFC 9002 with LAN values [REL-1], and this room's named maxima. */
 
-import { type Micros, micros, millis, seconds } from '../base/units.ts';
+import { type Micros, millis, seconds } from '../base/units.ts';
 
 /** Packets that overtake a packet before it counts as lost (RFC 9002 6.1.1) [REL-6]. */
 export const PACKET_THRESHOLD = 3;
@@ -27,5 +27,3 @@ export const INITIAL_WINDOW_DATAGRAMS = 10;
 export const MINIMUM_WINDOW_DATAGRAMS = 2;
 /** A segment number may run ahead of the highest seen by this much; more is dropped as forged [SEG-5]. */
 export const SEGMENT_NUMBER_JUMP_MAX = 65_536;
-
-export const ZERO_MICROS: Micros = micros(0);

@@ -7,6 +7,7 @@
 
 import { assert } from '../base/assert.ts';
 import { type Micros, micros, type PacketNumber } from '../base/units.ts';
+import { PACKET_NUMBER_MAX } from '../wire/index.ts';
 import type { CongestionController } from './congestion.ts';
 import {
   GRANULARITY_MICROS,
@@ -105,6 +106,8 @@ export class Recovery<Content> {
   /** The next packet number of a space: each is used once [PKT-12]. */
   takeNumber(space: number): PacketNumber {
     const sent = this.#spaces[space]!;
+    // [PKT-17] Out of reach: 2^48 packets take years.
+    assert(sent.nextNumber <= PACKET_NUMBER_MAX, 'packet numbers are used up');
     return sent.nextNumber++ as PacketNumber;
   }
 

@@ -33,7 +33,6 @@ export class FlowTable {
   /** STOP and RESET that came before their flow was opened here [FLOW-12]. Ids are never used again. */
   readonly #earlyStops = new Map<number, EndFrame>();
   readonly #earlyResets = new Map<number, EndFrame>();
-  recordsFailed = 0;
 
   constructor(options: FlowTableOptions) {
     this.#options = options;
@@ -129,11 +128,9 @@ export class FlowTable {
         this.#onProgress(flow, readable);
         return 'proves-life';
       case 'spoiled':
-        this.recordsFailed += 1;
         this.#options.send({ type: FrameType.RESEND, flowId: flow.id, record: packet.record });
         return 'ack';
       case 'tampered':
-        this.recordsFailed += 1;
         this.stop(flow.id, ResultCode.TAMPERED);
         this.#options.emit({
           kind: 'flow-ended',

@@ -3,6 +3,7 @@
  * given back as the reader takes them.
  */
 
+import { AEAD_TAG_BYTES } from '../crypto/index.ts';
 import { RecordAssembly } from '../reliability/index.ts';
 import {
   decodeRecordHeader,
@@ -21,7 +22,6 @@ import {
   RECORDS_HELD_MAX,
 } from './limits.ts';
 
-const TAG_BYTES = 16;
 /** CREDIT is sent when it would move by this share of the window. */
 const CREDIT_SHARE = 4;
 
@@ -194,8 +194,8 @@ export class ReceiveFlow {
 
   /** `opened`, a violation, or undefined when the seal does not hold. */
   #openRecord(packet: SegmentPacket, sealed: Uint8Array): 'opened' | Violation | undefined {
-    if (sealed.length < TAG_BYTES) return undefined;
-    const plaintext = new Uint8Array(sealed.length - TAG_BYTES);
+    if (sealed.length < AEAD_TAG_BYTES) return undefined;
+    const plaintext = new Uint8Array(sealed.length - AEAD_TAG_BYTES);
     if (this.#open(packet.epochBits, this.id, packet.record, sealed, plaintext) < 0) return undefined;
     this.#dropAssembly(packet.record);
     const header = decodeRecordHeader(plaintext);

@@ -1,6 +1,6 @@
 /**
  * Whole clusters under drawn faults, one seed a run; `campaign-a.test.ts` takes other seeds, so that
- * two workers share the work. More of them: GRAMLINE_SIM_SEEDS=10000, for each of the two files.
+ * two workers share the work. More of them: GRAMLINE_SIM_SEEDS=10000, half of them in each file.
  *
  * A failure names its seed and how to replay it; it then becomes a named scenario in `cluster-*.test.ts`.
  */
@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 import { runSeed } from '../../sim/campaign.ts';
 
 const FIRST_SEED = 1_000_001;
-const SEEDS = Number(process.env.GRAMLINE_SIM_SEEDS ?? 500);
+const SEEDS = Number(process.env.GRAMLINE_SIM_SEEDS ?? 1_000) / 2;
 const SEEDS_PER_TEST = 50;
 const TIMEOUT_MILLIS = 120_000;
 
