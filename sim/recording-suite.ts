@@ -34,6 +34,7 @@ export function recordingSuite(inner: Suite, onSeal: (keyId: number, nonceHex: s
           return aead.seal(nonce, aad, plaintext, into, at);
         },
         open: (nonce, aad, sealed, into, at) => aead.open(nonce, aad, sealed, into, at),
+        openNew: (nonce, aad, sealed) => aead.openNew(nonce, aad, sealed),
       };
     },
   };

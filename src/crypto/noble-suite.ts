@@ -72,14 +72,20 @@ class NobleAead implements Aead {
   }
 
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array, into: Uint8Array, at: number): number {
+    if (at + sealed.length - AEAD_TAG_BYTES > into.length) return -1;
+    const plaintext = this.openNew(nonce, aad, sealed);
+    if (plaintext === undefined) return -1;
+    into.set(plaintext, at);
+    return plaintext.length;
+  }
+
+  openNew(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     assert(nonce.length === AEAD_NONCE_BYTES, 'a nonce has 12 bytes');
-    const plaintextBytes = sealed.length - AEAD_TAG_BYTES;
-    if (plaintextBytes < 0 || at + plaintextBytes > into.length) return -1;
+    if (sealed.length < AEAD_TAG_BYTES) return undefined;
     try {
-      into.set(gcm(this.#key, nonce, aad).decrypt(sealed), at);
+      return gcm(this.#key, nonce, aad).decrypt(sealed);
     } catch {
-      return -1;
+      return undefined;
     }
-    return plaintextBytes;
   }
 }

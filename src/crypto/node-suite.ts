@@ -83,6 +83,8 @@ export const nodeSuite: Suite = {
   },
 };
 
+const EMPTY = Buffer.alloc(0);
+
 class NodeAead implements Aead {
   readonly #key: KeyObject;
 
@@ -104,21 +106,28 @@ class NodeAead implements Aead {
   }
 
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array, into: Uint8Array, at: number): number {
+    if (at + sealed.length - AEAD_TAG_BYTES > into.length) return -1;
+    // Copied only when the tag holds, so that no byte of a forgery reaches the caller's buffer.
+    const plaintext = this.openNew(nonce, aad, sealed);
+    if (plaintext === undefined) return -1;
+    into.set(plaintext, at);
+    return plaintext.length;
+  }
+
+  openNew(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     assert(nonce.length === AEAD_NONCE_BYTES, 'a nonce has 12 bytes');
     const plaintextBytes = sealed.length - AEAD_TAG_BYTES;
-    if (plaintextBytes < 0 || at + plaintextBytes > into.length) return -1;
+    if (plaintextBytes < 0) return undefined;
     const decipher = createDecipheriv(ALGORITHM, this.#key, nonce);
     decipher.setAuthTag(sealed.subarray(plaintextBytes));
     if (aad.length > 0) decipher.setAAD(aad);
-    const plaintext = plaintextBytes > 0 ? decipher.update(sealed.subarray(0, plaintextBytes)) : undefined;
+    const plaintext = plaintextBytes > 0 ? decipher.update(sealed.subarray(0, plaintextBytes)) : EMPTY;
     try {
       decipher.final();
     } catch {
-      return -1;
+      return undefined;
     }
-    // Copied only now, so that no byte of a forgery reaches the caller's buffer.
-    if (plaintext !== undefined) into.set(plaintext, at);
-    return plaintextBytes;
+    return plainBytes(plaintext);
   }
 }
 

@@ -170,21 +170,23 @@ export class ReceiveKeys {
     return bytes;
   }
 
-  /** Opens one record; epochs and result as in {@link openControl}. */
+  /**
+   * Opens one record, into memory of its own; epochs as in {@link openControl}.
+   *
+   * @returns The plaintext, or undefined.
+   */
   openRecord(
     epochBits: number,
     flowId: number,
     recordNumber: number,
     sealed: Uint8Array,
-    into: Uint8Array,
-    at: number,
-  ): number {
+  ): Uint8Array | undefined {
     const ahead = this.#ahead(epochBits);
     const aead = ahead === PREVIOUS ? this.#previousRecord : this.#keysAhead(ahead)?.record;
-    if (aead === undefined) return -1; // [KEY-10]
-    const bytes = aead.open(recordNonce(this.#nonce, flowId, recordNumber), EMPTY, sealed, into, at);
-    if (bytes >= 0 && ahead === NEXT) this.#advance();
-    return bytes;
+    if (aead === undefined) return undefined; // [KEY-10]
+    const plaintext = aead.openNew(recordNonce(this.#nonce, flowId, recordNumber), EMPTY, sealed);
+    if (plaintext !== undefined && ahead === NEXT) this.#advance();
+    return plaintext;
   }
 
   /**

@@ -42,6 +42,14 @@ export interface Aead {
    * @throws AssertionError when the nonce has another length than 12.
    */
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array, into: Uint8Array, at: number): number;
+  /**
+   * The plaintext in memory of its own, which belongs to the caller: for records, which are large and
+   * handed on. Undefined when the tag does not match or `sealed` is shorter than a tag. Never throws,
+   * whatever `sealed` and `aad` hold.
+   *
+   * @throws AssertionError when the nonce has another length than 12.
+   */
+  openNew(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
 }
 
 /** The algorithms of `25519_AESGCM_SHA256`. Arrays that are returned belong to the caller. */

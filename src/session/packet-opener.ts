@@ -3,7 +3,7 @@
  * the SEALED ones. What their frames mean is `session.ts`'s matter.
  */
 
-import { AEAD_TAG_BYTES, ReceiveKeys, ReplayWindow, type Suite } from '../crypto/index.ts';
+import { ReceiveKeys, ReplayWindow, type Suite } from '../crypto/index.ts';
 import {
   decodePacket,
   isFailure,
@@ -83,19 +83,12 @@ export class PacketOpener {
     return OPENED.subarray(0, bytes);
   }
 
-  /** Opens a sealed record into `into`; -1 when its seal does not hold. */
-  openRecord(
-    epochBits: number,
-    flowId: number,
-    record: number,
-    sealed: Uint8Array,
-    into: Uint8Array,
-  ): number {
-    if (sealed.length < AEAD_TAG_BYTES) return -1;
+  /** The plaintext of a sealed record, the caller's; undefined when its seal does not hold. */
+  openRecord(epochBits: number, flowId: number, record: number, sealed: Uint8Array): Uint8Array | undefined {
     const { epoch } = this.#keys;
-    const bytes = this.#keys.openRecord(epochBits, flowId, record, sealed, into, 0);
+    const plaintext = this.#keys.openRecord(epochBits, flowId, record, sealed);
     if (this.#keys.epoch !== epoch) this.#options.onKeyUpdate();
-    return bytes;
+    return plaintext;
   }
 
   /** Three PTOs after an update: control packets of the epoch before are no longer taken [KEY-11]. */

@@ -3,7 +3,6 @@
  * given back as the reader takes them.
  */
 
-import { AEAD_TAG_BYTES } from '../crypto/index.ts';
 import { RecordAssembly } from '../reliability/index.ts';
 import {
   decodeRecordHeader,
@@ -25,14 +24,13 @@ import {
 /** CREDIT is sent when it would move by this share of the window. */
 const CREDIT_SHARE = 4;
 
-/** Opens a sealed record of this flow; -1 when its seal does not hold. */
+/** The plaintext of a sealed record of this flow, the caller's; undefined when its seal does not hold. */
 export type RecordOpener = (
   epochBits: number,
   flowId: number,
   record: number,
   sealed: Uint8Array,
-  into: Uint8Array,
-) => number;
+) => Uint8Array | undefined;
 
 export interface IncomingRecord {
   readonly offset: number;
@@ -194,9 +192,8 @@ export class ReceiveFlow {
 
   /** `opened`, a violation, or undefined when the seal does not hold. */
   #openRecord(packet: SegmentPacket, sealed: Uint8Array): 'opened' | Violation | undefined {
-    if (sealed.length < AEAD_TAG_BYTES) return undefined;
-    const plaintext = new Uint8Array(sealed.length - AEAD_TAG_BYTES);
-    if (this.#open(packet.epochBits, this.id, packet.record, sealed, plaintext) < 0) return undefined;
+    const plaintext = this.#open(packet.epochBits, this.id, packet.record, sealed);
+    if (plaintext === undefined) return undefined;
     this.#dropAssembly(packet.record);
     const header = decodeRecordHeader(plaintext);
     if (isFailure(header)) return violation('REC-14', `record header: ${header}`);

@@ -71,6 +71,10 @@ export function countingSuite(
           counts.open++;
           return aead.open(nonce, aad, sealed, into, at);
         },
+        openNew(nonce, aad, sealed) {
+          counts.open++;
+          return aead.openNew(nonce, aad, sealed);
+        },
       };
     },
   };
