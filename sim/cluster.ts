@@ -139,6 +139,10 @@ const CLUSTER_ID = new Uint8Array(16).fill(0xc1);
 const SECRET = new Uint8Array(32).fill(0x5e);
 const ADMISSION_SECRET = new Uint8Array(32).fill(0xad);
 const QUOTA_BYTES_DEFAULT = 8_000_000;
+/** A disk flushes within this, and now and then it takes much longer. */
+const FLUSH_MICROS_MAX = 4_000;
+const SLOW_FLUSH_MICROS_MAX = 400_000;
+const SLOW_FLUSH_CHANCE = 0.05;
 /** Memory is sampled once in so many datagrams: about as often as something happens. */
 const DATAGRAMS_PER_SAMPLE = 32;
 /** Events of one drive: more is a storm in the code under test. */
@@ -165,6 +169,8 @@ export interface SimClusterOptions {
   readonly skew?: (random: Random) => ClockSkew;
   readonly offload?: boolean;
   readonly idleMicros?: Micros;
+  /** Whether the coordinator's disk takes time for a commit; default none. */
+  readonly slowState?: boolean;
   /** Sees every event and every datagram in words. */
   readonly print?: (line: string) => void;
 }
@@ -484,11 +490,22 @@ export abstract class SimMachine {
 }
 
 export class SimCoordinator extends SimMachine {
-  state: MemoryStateStore = new MemoryStateStore({ clusterId: CLUSTER_ID });
+  state: MemoryStateStore;
   role: Coordinator | undefined;
 
   constructor(cluster: SimCluster) {
     super(cluster, COORDINATOR_IP, 'coordinator');
+    if (cluster.options.slowState !== true) {
+      this.state = new MemoryStateStore({ clusterId: CLUSTER_ID });
+      return;
+    }
+    const random = cluster.random.fork('state disk');
+    const drawDelay = (): Micros => {
+      const isSlow = random.chance(SLOW_FLUSH_CHANCE);
+      return micros(random.integer(isSlow ? SLOW_FLUSH_MICROS_MAX : FLUSH_MICROS_MAX));
+    };
+    const disk = { clock: cluster.clock, drawDelay };
+    this.state = new MemoryStateStore({ clusterId: CLUSTER_ID, disk });
   }
 
   get isRunning(): boolean {

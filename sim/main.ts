@@ -4,6 +4,7 @@
  *   npm run sim -- [--seeds N] [--from N]     many seeds; stops at the first that fails
  *   npm run sim -- --seed N [--trace]         one seed, with every event in words
  *   npm run sim -- --seeds N --keep-going     all of them, one line for each that fails
+ *   npm run sim -- --contention               removals and puts meet on a slow state disk
  */
 
 import { parseArgs } from 'node:util';
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     trace: { type: 'boolean' },
     'keep-going': { type: 'boolean' },
     faults: { type: 'string' },
+    contention: { type: 'boolean' },
   },
 });
 
@@ -48,6 +50,7 @@ for (let current = from; current < from + count; current++) {
   try {
     const report = await runSeed(current, {
       ...(values.trace === true ? { print: (line: string) => console.log(line) } : {}),
+      contention: values.contention === true,
       ...(named === undefined ? {} : { faults: named as FaultKind[] }),
     });
     totals.events += report.events;

@@ -212,10 +212,9 @@ export class MemoryObjectStore implements ObjectStore {
     const isStored = this.#disk.objects.has(name);
     if (!isStored || this.#disk.pending.has(name))
       this.#disk.pending.set(name, { token, hash, storedMillis: this.#options.wallMillis() });
-    if (!isStored) {
-      this.#disk.objects.set(name, { hash, payload, damagedChunks: new Set() });
-      this.#storedBytes += quotaBytesOf(payload.length);
-    }
+    // As on a real disk, the new bytes replace those that are there, which may have rotted unseen.
+    this.#disk.objects.set(name, { hash, payload, damagedChunks: new Set() });
+    if (!isStored) this.#storedBytes += quotaBytesOf(payload.length);
     this.#full = false;
   }
 

@@ -1,11 +1,13 @@
 /**
  * A state store in memory, for the simulator: the same port and the same refusals as the one on
- * lmdb, without clock or chance, and with faults that a test asks for.
+ * lmdb, with faults that a test asks for. Commits that are asked for while others are on their way
+ * to the disk share the next batch, as there; without a disk's delay that takes no time.
  */
 
 import { equalBytes } from '../src/base/bytes.ts';
 import { GramlineError } from '../src/base/errors.ts';
-import type { CommitResult, Comparison, StateOperation } from '../src/nodes/ports.ts';
+import { type Micros, micros } from '../src/base/units.ts';
+import type { Clock, CommitResult, Comparison, StateOperation } from '../src/nodes/ports.ts';
 import {
   COMMITS_QUEUED_MAX,
   checkCommit,
@@ -18,6 +20,21 @@ import type { ClusterStateStore } from '../src/store/state-store.ts';
 export interface MemoryStateStoreOptions {
   /** 16 bytes. */
   readonly clusterId: Uint8Array;
+  /** How slow the disk is; default: a commit waits for no time, only for a later turn. */
+  readonly disk?: StateDisk;
+}
+
+/** What a disk takes, twice for each batch: before its commits can be read, and before they are answered. */
+export interface StateDisk {
+  readonly clock: Clock;
+  readonly drawDelay: () => Micros;
+}
+
+interface QueuedCommit {
+  readonly compare: readonly { readonly key: string; readonly equals: Uint8Array | undefined }[];
+  readonly changes: readonly { readonly key: string; readonly value: Uint8Array | undefined }[];
+  readonly resolve: (result: CommitResult) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** What outlasts a crash. Keys are strings of one character a byte: they sort like the bytes. */
@@ -31,8 +48,8 @@ interface MemoryState {
 export class MemoryStateStore implements ClusterStateStore {
   readonly #options: MemoryStateStoreOptions;
   readonly #state: MemoryState;
-  #queued = 0;
-  #tail: Promise<unknown> = Promise.resolve();
+  #queue: QueuedCommit[] = [];
+  #running: Promise<void> | undefined;
   #status: 'open' | 'closed' | 'crashed' = 'open';
 
   constructor(
@@ -43,7 +60,7 @@ export class MemoryStateStore implements ClusterStateStore {
     this.#state = state;
   }
 
-  /** Ends the store as `kill -9` would: commits that were not answered are lost, and reject. */
+  /** Ends the store as `kill -9` would: commits that were not answered reject, and may be lost. */
   crash(): void {
     this.#status = 'crashed';
   }
@@ -91,30 +108,56 @@ export class MemoryStateStore implements ClusterStateStore {
   async commit(compare: readonly Comparison[], operations: readonly StateOperation[]): Promise<CommitResult> {
     this.#requireOpen();
     checkCommit(compare, operations);
-    if (this.#queued >= COMMITS_QUEUED_MAX) throw stateBusy();
+    if (this.#queue.length >= COMMITS_QUEUED_MAX) throw stateBusy();
     const compared = compare.map(({ key, equals }) => ({ key: textOf(key), equals: equals?.slice() }));
     const changes = operations.map(({ key, value }) => ({ key: textOf(key), value: value?.slice() }));
-    this.#queued++;
-    // Applied in a later turn, so that a crash in this one loses it.
-    const result = this.#tail.then(() => {
-      this.#queued--;
-      return this.#apply(compared, changes);
+    const result = new Promise<CommitResult>((resolve, reject) => {
+      this.#queue.push({ compare: compared, changes, resolve, reject });
     });
-    this.#tail = result.catch(() => {});
+    this.#running ??= this.#drain();
     return result;
   }
 
   async close(): Promise<void> {
     if (this.#status !== 'open') return;
     this.#status = 'closed';
-    await this.#tail;
+    await this.#running;
   }
 
-  #apply(
-    compare: readonly { readonly key: string; readonly equals: Uint8Array | undefined }[],
-    changes: readonly { readonly key: string; readonly value: Uint8Array | undefined }[],
-  ): CommitResult {
-    if (this.#status === 'crashed') throw stateClosed();
+  /** Applies and answers what is queued, batch by batch; never rejects. */
+  async #drain(): Promise<void> {
+    // Applied in a later turn, so that a crash in this one loses it.
+    await Promise.resolve();
+    while (this.#queue.length > 0) {
+      await this.#wait();
+      const batch = this.#queue;
+      this.#queue = [];
+      const answers = batch.map((commit) => this.#outcome(commit));
+      await this.#wait();
+      for (const answer of answers) answer();
+    }
+    this.#running = undefined;
+  }
+
+  #wait(): Promise<void> | undefined {
+    const { disk } = this.#options;
+    if (disk === undefined) return undefined;
+    const { clock, drawDelay } = disk;
+    return new Promise((resolve) => clock.setTimer(micros(clock.now() + drawDelay()), resolve));
+  }
+
+  /** Applies a commit; what is returned answers it. */
+  #outcome({ compare, changes, resolve, reject }: QueuedCommit): () => void {
+    try {
+      if (this.#status === 'crashed') throw stateClosed();
+      const result = this.#apply(compare, changes);
+      return () => (this.#status === 'crashed' ? reject(stateClosed()) : resolve(result));
+    } catch (error) {
+      return () => reject(error);
+    }
+  }
+
+  #apply(compare: QueuedCommit['compare'], changes: QueuedCommit['changes']): CommitResult {
     if (this.#state.isFull)
       throw new GramlineError(
         'GRAMLINE_NO_SPACE',

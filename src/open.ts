@@ -4,6 +4,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
+import { ReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { toHex, utf8 } from './base/bytes.ts';
@@ -16,7 +17,15 @@ import {
 } from './crypto/index.ts';
 import { nodeSuite } from './crypto/node-suite.ts';
 import { DefsTextGateway } from './gateways/defs-text.ts';
-import { Client, Coordinator, type Log, type Rights, StorageNode } from './nodes/index.ts';
+import {
+  Client,
+  Coordinator,
+  type Log,
+  type PutOptions,
+  type PutResult,
+  type Rights,
+  StorageNode,
+} from './nodes/index.ts';
 import { lz4Compression, nodeHashing, openObjectStore, openStateStore } from './store/index.ts';
 import { systemClock, systemEntropy, UdpTransport } from './udp/index.ts';
 import { plainHost } from './udp/sockets.ts';
@@ -159,7 +168,7 @@ export async function openNode(options: NodeOpenOptions): Promise<StorageNode> {
 /** A client. Connects when first used. */
 export async function openClient(options: ClientOpenOptions): Promise<Client> {
   checkCoordinators(options.coordinators);
-  return new Client({
+  const client = new Client({
     transport: transportOf(options),
     clock: systemClock,
     entropy: systemEntropy,
@@ -168,6 +177,32 @@ export async function openClient(options: ClientOpenOptions): Promise<Client> {
     coordinators: options.coordinators,
     log: options.log ?? SILENT,
   });
+  const put = client.put.bind(client);
+  client.put = (source, options = {}) =>
+    source instanceof ReadStream ? putFile(put, source, options) : put(source, options);
+  return client;
+}
+
+/** A put of a file that is being read: the file system knows its size. */
+async function putFile(put: Client['put'], source: ReadStream, options: PutOptions): Promise<PutResult> {
+  // Nobody else listens until the first byte is read, and what fails before would end the process.
+  source.on('error', () => undefined);
+  try {
+    return await put(source, { ...options, bytes: options.bytes ?? (await sizeOfFile(source)) });
+  } finally {
+    source.destroy();
+  }
+}
+
+/** The size of the whole file behind `source`; undefined where only a part of it is read, or it has none. */
+async function sizeOfFile(source: ReadStream): Promise<number | undefined> {
+  // The options of `createReadStream`, which its types do not show.
+  const { start, end } = source as { readonly start?: number; readonly end?: number };
+  const isWhole = start === undefined && (end === undefined || end === Number.POSITIVE_INFINITY);
+  // A stream of an open file has no path.
+  if (!isWhole || source.bytesRead > 0 || source.path === undefined) return undefined;
+  const facts = await stat(source.path);
+  return facts.isFile() ? facts.size : undefined;
 }
 
 /** A new cluster secret: 32 random bytes. */

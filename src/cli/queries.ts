@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { isGramlineError } from '../base/errors.ts';
-import type { Client, ClusterStatus, Replica } from '../nodes/client.ts';
+import type { ClusterStatus, Replica } from '../nodes/client.ts';
 import { NodeState } from '../wire/index.ts';
 import { parseHashArgument, parseSize } from './arguments.ts';
 import { type ClusterOptions, withClient, withOpenClient } from './options.ts';
@@ -57,13 +57,8 @@ async function whereTo(first: string, second: string | undefined, options: Clust
       const leaseSeconds = reserved.leaseMillis / 1000;
       if (options.json === true) {
         const locations = reserved.replicas.map(locationOf);
-        printJson({
-          code: 0,
-          hash: hash ?? null,
-          locations,
-          revision: await revisionOf(client),
-          leaseSeconds,
-        });
+        const { revision } = reserved;
+        printJson({ code: 0, hash: hash ?? null, locations, revision, leaseSeconds });
         return;
       }
       print(formatReplicas(reserved.replicas));
@@ -115,11 +110,6 @@ async function answered(
     }
     throw error;
   }
-}
-
-/** The catalog's revision; a placement itself changes nothing there. */
-async function revisionOf(client: Client): Promise<number | null> {
-  return (await client.status()).coordinators[0]?.revision ?? null;
 }
 
 function locationOf(replica: Replica): { readonly id: string; readonly address: string } {

@@ -11,7 +11,7 @@
 import { formatAddress, tryParseAddress } from '../base/address.ts';
 import { toHex } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
-import { type Micros, seconds } from '../base/units.ts';
+import { type Micros, micros, seconds } from '../base/units.ts';
 import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
 import {
   ADMISSION_NONCE_BYTES,
@@ -34,14 +34,16 @@ import {
   ResultCode,
 } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
-import { Deletions } from './deletions.ts';
+import { type DeletionOrder, Deletions } from './deletions.ts';
 import type { Member, Membership } from './membership.ts';
 import type { Clock, CloseReason, Connection, Entropy, IncomingQuery, Log } from './ports.ts';
-import { ADMISSION_ROLE, ADMITTING_ROLE, readQuery, replyBusy } from './roles.ts';
+import { ADMISSION_ROLE, ADMITTING_ROLE, readQuery, replyBusy, sleep } from './roles.ts';
 
 const DELETE_TIMEOUT_MICROS: Micros = seconds(24 * 3_600);
-/** Objects in one inventory at most. */
-const INVENTORY_ENTRIES_MAX = 100_000_000;
+/** Orders that are given again in one sweep. */
+const RETRIES_PER_SWEEP_MAX = 256;
+/** Objects in one inventory at most: as many as a store of objects takes. */
+export const INVENTORY_ENTRIES_MAX = 10_000_000;
 
 export interface AdmissionOptions {
   readonly suite: Suite;
@@ -52,6 +54,8 @@ export interface AdmissionOptions {
   readonly admissionSecret: Uint8Array;
   readonly catalog: Catalog;
   readonly members: Membership;
+  /** `host:port` of the coordinator's own front port. */
+  readonly frontAddress: () => string;
 }
 
 interface Challenge {
@@ -70,6 +74,10 @@ export class Admission {
   readonly #challenges = new WeakMap<Connection, Challenge>();
   readonly #admitted = new WeakMap<Connection, Admitted>();
   readonly deletions: Deletions;
+  /** What the log was last told of orders that wait, and what it is to be told. */
+  #ordersReported = 0;
+  #ordersLeft = 0;
+  #lastRefusal = '';
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -126,6 +134,10 @@ export class Admission {
     const member = members.admit({ ...join, address }, connection);
     void replaced?.close();
     this.#admitted.set(connection, { member, revision: catalog.revision });
+    if (isLoopback(address) && !isLoopback(this.#options.frontAddress())) {
+      const advice = 'start it with an address of this machine as its coordinator';
+      log.warn('a node can be reached from its own machine only', { name: member.name, address, advice });
+    }
     log.info('a node is up', { name: member.name, address, node: toHex(member.nodeId) });
     // [ADM-8] The node, too, must know whom it will obey.
     const proof = admissionProof(
@@ -175,13 +187,15 @@ export class Admission {
       present.add(toHex(hash));
       // [DEFS-12] What may never have been committed is neither adopted nor deleted here: the node asks by SETTLE.
       if (pending) continue;
-      if (catalog.isRemoved(hash)) this.tellToDelete(member.nodeId, hash);
-      else if (await this.#adopt(hash, bytes, member.nodeId)) added += 1;
+      if (await this.#adopt(hash, bytes, member.nodeId)) added += 1;
     }
     if (present.size !== message.entries)
       throw new GramlineError('GRAMLINE_PROTOCOL', 'inventory of another length');
     let struck = 0;
-    for (const { hash, entry } of [...catalog.heldBy(member.nodeId)]) {
+    const pause = (): Promise<void> => sleep(this.#options.clock, micros(0));
+    for await (const { hash, entry } of catalog.heldBy(member.nodeId, pause)) {
+      // A newer session brings its own.
+      if (this.memberOf(connection) === undefined) return query.reply(ResultCode.ABORTED);
       if (present.has(toHex(hash)) || entry.revision > admitted.revision) continue;
       if (await catalog.removeReplica(hash, member.nodeId, admitted.revision)) struck += 1;
     }
@@ -202,24 +216,75 @@ export class Admission {
   }
 
   /** Tells a node, if it is up, to delete an object. It finds out by its inventory otherwise. */
-  tellToDelete(nodeId: Uint8Array, hash: Uint8Array): void {
+  tellToDelete(
+    nodeId: Uint8Array,
+    hash: Uint8Array,
+    order: DeletionOrder | undefined = this.deletions.start(nodeId, hash),
+  ): void {
     const { connection } = this.#options.members.get(nodeId) ?? {};
-    if (connection === undefined) return;
-    const settle = this.deletions.start(nodeId, hash);
-    // Only its answer, or the end of the session, says that it will not be carried out any more.
-    connection
-      .query(QueryKind.DELETE, encodeMessage(hashQuery, { hash }), { timeoutMicros: DELETE_TIMEOUT_MICROS })
-      .catch((error: unknown) => {
-        this.#options.log.warn('a node did not delete an object', { reason: String(error) });
-      })
-      .finally(settle);
+    if (connection === undefined) return order?.takeBack();
+    if (order === undefined) return this.#keepOrder(nodeId, hash, 'too many orders are under way');
+    void this.#order(connection, nodeId, hash).finally(() => order.end());
+  }
+
+  /** Gives orders again that nodes have not carried out, where they are up and the object is still gone. */
+  async retryDeletions(): Promise<void> {
+    const { catalog, members } = this.#options;
+    const { unconfirmed } = this.deletions;
+    this.#reportOrders(unconfirmed.length);
+    let tries = 0;
+    for (const { nodeId, hash } of unconfirmed) {
+      if (tries >= RETRIES_PER_SWEEP_MAX) return;
+      if (this.deletions.isRunning(nodeId, hash)) continue;
+      tries += 1;
+      // In the object's turn: a commit that comes later finds the order under way.
+      await catalog.afterChanges(hash, (isRemoved) => {
+        if (isRemoved && members.get(nodeId)?.isUp === true) this.tellToDelete(nodeId, hash);
+        else this.deletions.drop(nodeId, hash);
+      });
+    }
+  }
+
+  async #order(connection: Connection, nodeId: Uint8Array, hash: Uint8Array): Promise<void> {
+    const body = encodeMessage(hashQuery, { hash });
+    let reason: string;
+    try {
+      // Only its answer, or the end of the session, says that it will not be carried out any more.
+      const reply = await connection.query(QueryKind.DELETE, body, { timeoutMicros: DELETE_TIMEOUT_MICROS });
+      if (reply.code === ResultCode.OK || reply.code === ResultCode.NOT_FOUND) {
+        return this.deletions.drop(nodeId, hash);
+      }
+      reason = `code ${reply.code}`;
+    } catch (error) {
+      reason = String(error);
+    }
+    // When its session is over, the inventory of the next one sees to it.
+    if (this.#options.members.get(nodeId)?.connection === connection) this.#keepOrder(nodeId, hash, reason);
+    else this.deletions.drop(nodeId, hash);
+  }
+
+  /** One line when their number changes, not one for each. */
+  #reportOrders(waiting: number): void {
+    if (waiting === this.#ordersReported && this.#ordersLeft === 0) return;
+    if (waiting > 0) {
+      const fields = { waiting, leftToInventory: this.#ordersLeft, reason: this.#lastRefusal };
+      this.#options.log.warn('nodes have not deleted all removed objects, and are told again', fields);
+    }
+    this.#ordersReported = waiting;
+    this.#ordersLeft = 0;
+  }
+
+  #keepOrder(nodeId: Uint8Array, hash: Uint8Array, reason: string): void {
+    if (!this.deletions.keep(nodeId, hash)) this.#ordersLeft += 1;
+    this.#lastRefusal = reason;
   }
 
   async #adopt(hash: Uint8Array, bytes: number, nodeId: Uint8Array): Promise<boolean> {
-    const { catalog } = this.#options;
-    const entry = catalog.lookup(hash);
-    if (entry === undefined) return catalog.create(hash, bytes, [nodeId], 0);
-    return catalog.addReplicas(hash, [nodeId]);
+    return this.#options.catalog.adopt(hash, bytes, nodeId, (isRemoved) => {
+      if (isRemoved) this.tellToDelete(nodeId, hash);
+      // What it is about to delete it holds no longer.
+      return !isRemoved && !this.deletions.isRunning(nodeId, hash);
+    });
   }
 }
 
@@ -254,4 +319,10 @@ function reachableAddress(claimed: string, peerHost: string): string {
   if (parsed === undefined) return claimed;
   const unspecified = parsed.host === '0.0.0.0' || parsed.host === '::';
   return unspecified ? formatAddress(peerHost, parsed.port) : claimed;
+}
+
+/** Whether an address names a machine to itself only. */
+function isLoopback(address: string): boolean {
+  const host = tryParseAddress(address)?.host ?? '';
+  return host.startsWith('127.') || host.startsWith('::ffff:127.') || host === '::1' || host === 'localhost';
 }

@@ -31,14 +31,22 @@ const OBJECT_END = utf8('p');
 const TOMBSTONE_PREFIX = utf8('t');
 const TOMBSTONE_END = utf8('u');
 const TOTALS_KEY = utf8('c');
+const KEY_STEP = new Uint8Array(1);
 const ENTRY_VERSION = 1;
 const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + 1;
 /** A commit that lost against another is tried again this often. */
 const COMMIT_TRIES_MAX = 16;
 /** Removed objects are remembered this long, so that a node that was away does not bring them back. */
 const TOMBSTONE_MILLIS = 30 * 24 * 3_600_000;
+/** Changes under way or waiting for their turn; one more is refused as busy. */
+export const CHANGES_MAX = 65_536;
+/** Entries that are read in one go: this long nothing else runs. */
+export const PAGE_ENTRIES_MAX = 1_024;
 /** Tombstones looked at in one sweep. */
 const TOMBSTONE_SWEEP_MAX = 10_000;
+
+/** Whether a commit made the entry, found one, or changed nothing. */
+export type CommitOutcome = 'created' | 'added' | 'void';
 
 /** What is to become of an entry. */
 type EntryChange = (entry: CatalogEntry | undefined) => CatalogEntry | 'keep' | 'remove';
@@ -47,7 +55,10 @@ export class Catalog {
   readonly #state: StateStore;
   /** The last change under way of each object. */
   readonly #turns = new Map<string, Promise<void>>();
+  #changesUnderWay = 0;
   #totals: CatalogTotals;
+  /** Whether the totals in the store may count a commit that failed. */
+  #totalsDoubtful = false;
 
   constructor(state: StateStore) {
     this.#state = state;
@@ -62,6 +73,18 @@ export class Catalog {
     return this.#totals;
   }
 
+  /** Stores the totals anew where a commit that failed may have left wrong ones. */
+  async mendTotals(): Promise<void> {
+    if (!this.#totalsDoubtful) return;
+    this.#totalsDoubtful = false;
+    try {
+      await this.#state.commit([], [{ key: TOTALS_KEY, value: encodeTotals(this.#totals) }]);
+    } catch (error) {
+      this.#totalsDoubtful = true;
+      throw error;
+    }
+  }
+
   /** The entry of an object, or undefined. Never waits. */
   lookup(hash: Uint8Array): CatalogEntry | undefined {
     const value = this.#state.get(objectKey(hash));
@@ -73,40 +96,79 @@ export class Catalog {
     return this.#state.get(tombstoneKey(hash)) !== undefined;
   }
 
-  /** All objects of which `nodeId` holds a replica, as the catalog has it. */
-  *heldBy(nodeId: Uint8Array): Iterable<{ readonly hash: Uint8Array; readonly entry: CatalogEntry }> {
-    for (const [key, value] of this.#state.range(OBJECT_PREFIX, OBJECT_END, Number.MAX_SAFE_INTEGER)) {
-      const entry = decodeEntry(value);
-      if (hasReplica(entry, nodeId)) yield { hash: key.slice(1), entry };
+  /**
+   * All objects of which `nodeId` holds a replica, as the catalog has it, page by page. Entries that
+   * change meanwhile may be told as they were or as they are; all others are told once.
+   *
+   * @param pause Awaited between pages, so that others have their turn.
+   */
+  async *heldBy(
+    nodeId: Uint8Array,
+    pause: () => Promise<void>,
+  ): AsyncIterable<{ readonly hash: Uint8Array; readonly entry: CatalogEntry }> {
+    for (let start: Uint8Array = OBJECT_PREFIX; ; await pause()) {
+      let entries = 0;
+      for (const [key, value] of this.#state.range(start, OBJECT_END, PAGE_ENTRIES_MAX)) {
+        entries += 1;
+        // The least key behind this one.
+        start = concatBytes(key, KEY_STEP);
+        const entry = decodeEntry(value);
+        if (hasReplica(entry, nodeId)) yield { hash: key.slice(1), entry };
+      }
+      if (entries < PAGE_ENTRIES_MAX) return;
     }
   }
 
-  /** Creates the entry; false, changing nothing, when there is one. Durable when it resolves. */
-  async create(
+  /**
+   * Creates the entry, or adds the replicas to it, up to the maximum. Durable when it resolves. The
+   * entry is written even when it names them all: they were stored anew, which an inventory that
+   * began earlier does not know.
+   *
+   * @param isVoid Asked when this object's earlier changes are through: then nothing is changed.
+   */
+  async commit(
     hash: Uint8Array,
     bytes: number,
     replicas: readonly Uint8Array[],
     nowMillis: number,
-  ): Promise<boolean> {
-    return this.#update(hash, (entry) =>
-      entry === undefined
-        ? { bytes, createdMillis: nowMillis, revision: 0, requests: 0, expiresMillis: 0, replicas }
-        : 'keep',
-    );
+    isVoid: () => boolean = () => false,
+  ): Promise<CommitOutcome> {
+    let outcome: CommitOutcome = 'void';
+    const isDone = await this.#update(hash, (entry) => {
+      if (isVoid()) return 'keep';
+      outcome = entry === undefined ? 'created' : 'added';
+      return entry === undefined
+        ? newEntry(bytes, replicas, nowMillis)
+        : { ...entry, replicas: joined(entry, replicas) };
+    });
+    return isDone ? outcome : 'void';
   }
 
   /**
-   * Adds replicas to an entry, up to the maximum; false when it has none to add to.
+   * A node holds this object: creates the entry, or adds the node to it. Whether it did.
    *
-   * @param anew Writes the entry even when it names them all: they were stored anew, which an
-   * inventory that began earlier does not know.
+   * @param mayAdopt Asked when this object's earlier changes are through, and told whether the
+   * object was removed.
    */
-  async addReplicas(hash: Uint8Array, replicas: readonly Uint8Array[], anew = false): Promise<boolean> {
+  async adopt(
+    hash: Uint8Array,
+    bytes: number,
+    nodeId: Uint8Array,
+    mayAdopt: (isRemoved: boolean) => boolean,
+  ): Promise<boolean> {
     return this.#update(hash, (entry) => {
-      if (entry === undefined) return 'keep';
-      const fresh = replicas.filter((nodeId) => !hasReplica(entry, nodeId));
-      const all = [...entry.replicas, ...fresh].slice(0, REPLICAS_MAX);
-      return all.length === entry.replicas.length && !anew ? 'keep' : { ...entry, replicas: all };
+      if (!mayAdopt(entry === undefined && this.isRemoved(hash))) return 'keep';
+      if (entry === undefined) return newEntry(bytes, [nodeId], 0);
+      const replicas = joined(entry, [nodeId]);
+      return replicas.length === entry.replicas.length ? 'keep' : { ...entry, replicas };
+    });
+  }
+
+  /** Calls `run` with what became of the object once its earlier changes are through. */
+  async afterChanges(hash: Uint8Array, run: (isRemoved: boolean) => void): Promise<void> {
+    await this.#update(hash, (entry) => {
+      run(entry === undefined && this.isRemoved(hash));
+      return 'keep';
     });
   }
 
@@ -122,18 +184,29 @@ export class Catalog {
     });
   }
 
-  /** Removes the object and remembers that it was removed; returns what it was. */
-  async remove(hash: Uint8Array, nowMillis: number): Promise<CatalogEntry | undefined> {
+  /**
+   * Removes the object and remembers that it was removed; returns what it was.
+   *
+   * @param onRemoving Called before the removal is on its way to the disk, with what is about to
+   * be removed, again where that has changed meanwhile. What it throws, the removal rejects with.
+   */
+  async remove(
+    hash: Uint8Array,
+    nowMillis: number,
+    onRemoving: (entry: CatalogEntry) => void = () => {},
+  ): Promise<CatalogEntry | undefined> {
     let removed: CatalogEntry | undefined;
-    await this.#update(
+    const isDone = await this.#update(
       hash,
       (entry) => {
         removed = entry;
-        return entry === undefined ? 'keep' : 'remove';
+        if (entry === undefined) return 'keep';
+        onRemoving(entry);
+        return 'remove';
       },
       nowMillis,
     );
-    return removed;
+    return isDone ? removed : undefined;
   }
 
   /** Forgets tombstones that are old enough. */
@@ -148,6 +221,8 @@ export class Catalog {
 
   /** Changes of one object wait for each other: of two removals at once both would count in the totals. */
   #update(hash: Uint8Array, change: EntryChange, nowMillis = 0): Promise<boolean> {
+    if (this.#changesUnderWay >= CHANGES_MAX) return Promise.reject(catalogBusy());
+    this.#changesUnderWay += 1;
     const name = toHex(hash);
     const earlier = this.#turns.get(name) ?? Promise.resolve();
     const turn = earlier.then(() => this.#change(hash, change, nowMillis));
@@ -160,6 +235,7 @@ export class Catalog {
   }
 
   #endTurn(name: string, turn: Promise<void>): void {
+    this.#changesUnderWay -= 1;
     if (this.#turns.get(name) === turn) this.#turns.delete(name);
   }
 
@@ -196,6 +272,8 @@ export class Catalog {
       this.#totals = { objects, bytes };
       operations.push({ key: TOTALS_KEY, value: encodeTotals(this.#totals) });
       const undo = (): void => {
+        // Commits beside this one may have stored totals that include it.
+        this.#totalsDoubtful = true;
         this.#totals = {
           objects: this.#totals.objects - objectsDelta,
           bytes: this.#totals.bytes - bytesDelta,
@@ -216,8 +294,26 @@ export class Catalog {
   }
 }
 
+function newEntry(bytes: number, replicas: readonly Uint8Array[], createdMillis: number): CatalogEntry {
+  return { bytes, createdMillis, revision: 0, requests: 0, expiresMillis: 0, replicas };
+}
+
+/** The replicas of an entry and these, up to the maximum. */
+function joined(entry: CatalogEntry, replicas: readonly Uint8Array[]): Uint8Array[] {
+  const fresh = replicas.filter((nodeId) => !hasReplica(entry, nodeId));
+  return [...entry.replicas, ...fresh].slice(0, REPLICAS_MAX);
+}
+
 export function hasReplica(entry: CatalogEntry, nodeId: Uint8Array): boolean {
   return entry.replicas.some((replica) => equalBytes(replica, nodeId));
+}
+
+function catalogBusy(): GramlineError {
+  return new GramlineError(
+    'GRAMLINE_BUSY',
+    `${CHANGES_MAX} changes of the catalog are under way: retry when some are through`,
+    { retryable: true },
+  );
 }
 
 function objectKey(hash: Uint8Array): Uint8Array {

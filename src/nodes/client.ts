@@ -5,7 +5,7 @@
 
 import { fromHex, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
-import { type Micros, micros, seconds } from '../base/units.ts';
+import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import {
   type Codec,
   decodeMessage,
@@ -17,6 +17,7 @@ import {
   type NodeState,
   noSpaceReply,
   QueryKind,
+  REPLICAS_MAX,
   ResultCode,
   Role,
   statusQuery,
@@ -27,13 +28,12 @@ import {
   whereToQuery,
   whereToReply,
 } from '../wire/index.ts';
-import { ConnectionCache } from './connection-cache.ts';
+import { ConnectionCache, closedError, type Lease } from './connection-cache.ts';
 import { getObject } from './get.ts';
 import type {
   CallOptions,
   Clock,
   Compression,
-  Connection,
   Entropy,
   Hashing,
   Log,
@@ -42,14 +42,18 @@ import type {
   Transport,
 } from './ports.ts';
 import { putObject } from './put.ts';
-import { readReply } from './roles.ts';
+import { readReply, sleep } from './roles.ts';
 
 /** Tries of one query over all coordinators together. */
 const ASK_TRIES_MAX = 3;
 /** How long one coordinator may take to answer a HELLO. */
 const CONNECT_MICROS: Micros = seconds(4);
+/** How long `close` waits for puts to give their space back: a lost RELEASE leaves it to the lease. */
+const CLOSE_RELEASE_MICROS: Micros = millis(200);
 /** Replicas of a put that does not say how many. */
 export const REPLICAS_DEFAULT = 2;
+/** Most bytes of one object: sizes have 48 bits on the wire. */
+const OBJECT_BYTES_MAX = 2 ** 48 - 1;
 
 export interface ClientOptions {
   readonly transport: Transport;
@@ -131,7 +135,7 @@ export interface Progress {
 export type ObjectSource = Uint8Array | AsyncIterable<Uint8Array> | (() => AsyncIterable<Uint8Array>);
 
 export interface PutOptions {
-  /** Size of the object; needed for streams that do not know it (files do, byte arrays do). */
+  /** Size of the object; needed for streams above 64 MiB, but for byte arrays and whole files from `createReadStream`. */
   readonly bytes?: number | undefined;
   /** Wanted replicas, 1 to 8. Default 2, or fewer when fewer nodes are up; when given, fewer is an error. */
   readonly replicas?: number | undefined;
@@ -158,6 +162,10 @@ export class Client {
   readonly #options: ClientOptions;
   readonly #coordinators: ConnectionCache;
   readonly #nodes: ConnectionCache;
+  /** Puts under way, and what ends each. */
+  readonly #puts = new Map<Promise<PutResult>, AbortController>();
+  readonly #releases = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
   #turn = 0;
 
   constructor(options: ClientOptions) {
@@ -166,9 +174,10 @@ export class Client {
     this.#nodes = new ConnectionCache(options.transport);
   }
 
-  /** Ends all sessions. */
-  async close(): Promise<void> {
-    await Promise.all([this.#coordinators.close(), this.#nodes.close()]);
+  /** Ends puts under way, which give their space back, then all sessions. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -195,7 +204,19 @@ export class Client {
    * @throws GRAMLINE_NO_SPACE, GRAMLINE_NO_COORDINATOR, GRAMLINE_ABORTED, GRAMLINE_INVALID, the signal's reason
    */
   put(source: ObjectSource, options: PutOptions = {}): Promise<PutResult> {
-    return putObject({ ...this.#context, source, options });
+    if (this.#closing !== undefined) return Promise.reject(closedError());
+    const stop = new AbortController();
+    const { signal } = options;
+    const onAbort = (): void => stop.abort(signal!.reason);
+    if (signal?.aborted === true) onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const ended = { ...options, signal: stop.signal };
+    const put = putObject({ ...this.#context, source, options: ended }).finally(() => {
+      signal?.removeEventListener('abort', onAbort);
+      this.#puts.delete(put);
+    });
+    this.#puts.set(put, stop);
+    return put;
   }
 
   /**
@@ -220,7 +241,7 @@ export class Client {
   /**
    * Reserves space for an object. The reservation lapses by itself; `release` ends it sooner.
    *
-   * @throws GRAMLINE_NO_SPACE, GRAMLINE_CONFLICT when `hash` is given and exists, GRAMLINE_BUSY
+   * @throws GRAMLINE_NO_SPACE, GRAMLINE_CONFLICT when `hash` is given and exists, GRAMLINE_BUSY, GRAMLINE_INVALID
    */
   async whereTo(
     bytes: number,
@@ -229,6 +250,8 @@ export class Client {
       readonly replicas?: number | undefined;
     } = {},
   ): Promise<ReservedPlaces> {
+    checkBytes(bytes);
+    checkReplicas(options.replicas);
     const token = this.#options.entropy.bytes(TOKEN_BYTES);
     const hash = options.hash === undefined ? undefined : parseHash(options.hash);
     const message = { token, bytes, replicas: options.replicas ?? 1, hash };
@@ -249,13 +272,21 @@ export class Client {
     const bytes = fromHex(token);
     if (bytes?.length !== TOKEN_BYTES)
       throw new GramlineError('GRAMLINE_INVALID', 'a token has 16 hex digits');
-    await this.ask(QueryKind.RELEASE, tokenQuery, { token: bytes });
+    const release = this.ask(QueryKind.RELEASE, tokenQuery, { token: bytes });
+    this.#releases.add(release);
+    try {
+      await release;
+    } finally {
+      this.#releases.delete(release);
+    }
   }
 
   /** Removes an object everywhere. Throws GRAMLINE_NOT_FOUND. */
   async rm(hash: string | Uint8Array, options: CallOptions = {}): Promise<void> {
     const bytes = parseHash(hash);
-    const reply = await this.ask(QueryKind.REMOVE, hashQuery, { hash: bytes }, options);
+    const { reply, tries } = await this.#ask(QueryKind.REMOVE, hashQuery, { hash: bytes }, options);
+    // An earlier try may have removed it, with its answer lost: gone is what was asked for.
+    if (reply.code === ResultCode.NOT_FOUND && tries > 1) return;
     readReply(reply, emptyMessage, `removing ${toHex(bytes).slice(0, 12)}`);
   }
 
@@ -280,25 +311,50 @@ export class Client {
     message: Query,
     options: CallOptions = {},
   ): Promise<Reply> {
+    return (await this.#ask(kind, codec, message, options)).reply;
+  }
+
+  async #ask<Query>(
+    kind: number,
+    codec: Codec<Query>,
+    message: Query,
+    options: CallOptions,
+  ): Promise<{ readonly reply: Reply; readonly tries: number }> {
     const body = encodeMessage(codec, message);
-    for (let attempt = 1; ; attempt++) {
-      const connection = await this.#coordinator(options);
+    for (let tries = 1; ; tries++) {
+      const lease = await this.#coordinator(options);
       try {
-        return await connection.query(kind, body, options);
+        return { reply: await lease.connection.query(kind, body, options), tries };
       } catch (error) {
         const broken =
           isGramlineError(error, 'GRAMLINE_CLOSED') || isGramlineError(error, 'GRAMLINE_TIMEOUT');
-        if (!broken || attempt >= ASK_TRIES_MAX) throw error;
+        if (!broken || tries >= ASK_TRIES_MAX) throw error;
         this.#turn += 1;
+      } finally {
+        lease[Symbol.dispose]();
       }
     }
+  }
+
+  async #close(): Promise<void> {
+    for (const stop of this.#puts.values()) stop.abort(closedError());
+    const released = new AbortController();
+    void this.#released().then(() => released.abort());
+    await sleep(this.#options.clock, CLOSE_RELEASE_MICROS, released.signal);
+    await Promise.all([this.#coordinators.close(), this.#nodes.close()]);
+  }
+
+  /** Resolves when no put and no RELEASE is under way. */
+  async #released(): Promise<void> {
+    await Promise.allSettled(this.#puts.keys());
+    while (this.#releases.size > 0) await Promise.allSettled(this.#releases);
   }
 
   get #context() {
     return { ...this.#options, client: this as Client, nodes: this.#nodes };
   }
 
-  async #coordinator(options: CallOptions): Promise<Connection> {
+  async #coordinator(options: CallOptions): Promise<Lease> {
     const { coordinators } = this.#options;
     let failure: unknown;
     for (let tried = 0; tried < coordinators.length; tried++) {
@@ -332,6 +388,25 @@ export function parseHash(hash: string | Uint8Array): Uint8Array {
     throw new GramlineError('GRAMLINE_INVALID', 'a hash has 64 hex digits (SHA-256)');
   }
   return bytes;
+}
+
+/** Throws GRAMLINE_INVALID unless an object can have that many bytes. */
+export function checkBytes(bytes: number): void {
+  if (Number.isInteger(bytes) && bytes >= 0 && bytes <= OBJECT_BYTES_MAX) return;
+  throw new GramlineError(
+    'GRAMLINE_INVALID',
+    `${bytes} is no size of an object: give a whole number of bytes, 0 to ${OBJECT_BYTES_MAX}`,
+  );
+}
+
+/** Throws GRAMLINE_INVALID unless an object can have that many replicas, or none are named. */
+export function checkReplicas(replicas: number | undefined): void {
+  if (replicas === undefined) return;
+  if (Number.isInteger(replicas) && replicas >= 1 && replicas <= REPLICAS_MAX) return;
+  throw new GramlineError(
+    'GRAMLINE_INVALID',
+    `an object cannot have ${replicas} replicas: ask for a whole number, 1 to ${REPLICAS_MAX}`,
+  );
 }
 
 /** The error of a NO_SPACE reply, which says how much there is. */

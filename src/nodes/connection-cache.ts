@@ -3,7 +3,7 @@
 import { GramlineError } from '../base/errors.ts';
 import type { Connection, ConnectOptions, TransferCounts, Transport } from './ports.ts';
 
-/** Connections kept at once; the one unused for longest makes room. */
+/** Connections kept at once; the one that has been idle for longest makes room, one in use never does. */
 export const CONNECTIONS_MAX = 256;
 
 const NO_COUNTS: TransferCounts = {
@@ -15,11 +15,31 @@ const NO_COUNTS: TransferCounts = {
   bytesReceived: 0,
 };
 
+/** A connection, and that somebody needs it: disposed of when its calls and flows have ended. */
+export interface Lease extends Disposable {
+  readonly connection: Connection;
+}
+
+/** An open connection, and how many leases of it are out. */
+interface Entry {
+  readonly connection: Connection;
+  uses: number;
+}
+
+/** A connection that is being made, and how many callers wait for it. */
+interface Opening {
+  readonly made: Promise<Entry>;
+  readonly waiting: { uses: number };
+}
+
 export class ConnectionCache {
   readonly #transport: Transport;
   /** Least recently used first. */
-  readonly #open = new Map<string, Connection>();
-  readonly #opening = new Map<string, Promise<Connection>>();
+  readonly #open = new Map<string, Entry>();
+  /** Those that all callers for an address may share. */
+  readonly #opening = new Map<string, Opening>();
+  /** Connections that are being made, shared or not. */
+  #openingCount = 0;
   /** All that is being opened or closed: the end waits for it. */
   readonly #underWay = new Set<Promise<unknown>>();
   /** What connections that have ended had counted. */
@@ -31,29 +51,41 @@ export class ConnectionCache {
   }
 
   get counts(): TransferCounts {
-    return [...this.#open.values()].reduce((sum, connection) => add(sum, connection.counts), this.#past);
+    return [...this.#open.values()].reduce((sum, { connection }) => add(sum, connection.counts), this.#past);
   }
 
-  async connect(options: ConnectOptions): Promise<Connection> {
+  /**
+   * A lease of the connection with `options.address`, which is made first where there is none.
+   *
+   * @throws GRAMLINE_BUSY when there are {@link CONNECTIONS_MAX} and all are in use, GRAMLINE_CLOSED,
+   *   and what the transport throws
+   */
+  async connect(options: ConnectOptions): Promise<Lease> {
     if (this.#closed) throw closedError();
     const { address } = options;
     const open = this.#open.get(address);
-    if (open?.isOpen === true) {
+    if (open?.connection.isOpen === true) {
       this.#open.delete(address);
       this.#open.set(address, open);
-      return open;
+      open.uses += 1;
+      return leaseOf(open);
     }
     // Callers that come while a connection is being made share it, unless one may abort it.
-    const opening = options.signal === undefined ? this.#opening.get(address) : undefined;
-    if (opening !== undefined) return opening;
-    const attempt = this.#connect(options);
-    this.#await(attempt);
-    if (options.signal === undefined) {
-      this.#opening.set(address, attempt);
-      const forget = (): boolean => this.#opening.delete(address);
-      attempt.then(forget, forget);
+    const shared = options.signal === undefined ? this.#opening.get(address) : undefined;
+    if (shared !== undefined) {
+      shared.waiting.uses += 1;
+      return leaseOf(await shared.made);
     }
-    return attempt;
+    this.#makeRoom();
+    const waiting = { uses: 1 };
+    const made = this.#connect(options, waiting);
+    this.#await(made);
+    if (options.signal === undefined) {
+      this.#opening.set(address, { made, waiting });
+      const forget = (): boolean => this.#opening.delete(address);
+      made.then(forget, forget);
+    }
+    return leaseOf(await made);
   }
 
   /** Ends a connection that misbehaved; the next caller gets a new one. */
@@ -64,33 +96,49 @@ export class ConnectionCache {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all([...this.#open.values()].map((connection) => connection.close()));
+    await Promise.all([...this.#open.values()].map(({ connection }) => connection.close()));
     while (this.#underWay.size > 0) await Promise.allSettled([...this.#underWay]);
   }
 
-  async #connect(options: ConnectOptions): Promise<Connection> {
+  async #connect(options: ConnectOptions, waiting: { readonly uses: number }): Promise<Entry> {
     const { address } = options;
-    const connection = await this.#transport.connect(options);
+    this.#openingCount += 1;
+    let connection: Connection;
+    try {
+      connection = await this.#transport.connect(options);
+    } finally {
+      this.#openingCount -= 1;
+    }
     if (this.#closed) {
       await connection.close();
       throw closedError();
     }
     const known = this.#open.get(address);
     // Two callers that may abort connected at the same time: one session with a peer is enough.
-    if (known?.isOpen === true) {
+    if (known?.connection.isOpen === true) {
       this.#await(connection.close());
+      known.uses += waiting.uses;
       return known;
     }
-    if (known !== undefined) this.#forget(address, known);
-    this.#open.set(address, connection);
+    if (known !== undefined) this.#forget(address, known.connection);
+    // Counted before the waiting callers run: nobody may take it for idle in between.
+    const entry = { connection, uses: waiting.uses };
+    this.#open.set(address, entry);
     void connection.closed.then(() => this.#forget(address, connection));
-    if (this.#open.size > CONNECTIONS_MAX) {
-      for (const [oldest, unused] of this.#open) {
-        this.drop(oldest, unused);
-        break;
-      }
+    return entry;
+  }
+
+  /** Makes room for one more connection. Throws GRAMLINE_BUSY when all are in use. */
+  #makeRoom(): void {
+    if (this.#open.size + this.#openingCount < CONNECTIONS_MAX) return;
+    for (const [address, { connection, uses }] of this.#open) {
+      if (uses === 0) return this.drop(address, connection);
     }
-    return connection;
+    throw new GramlineError(
+      'GRAMLINE_BUSY',
+      `this client uses ${CONNECTIONS_MAX} connections, the most it may: try again when a transfer has ended`,
+      { retryable: true },
+    );
   }
 
   #await(work: Promise<unknown>): void {
@@ -100,13 +148,24 @@ export class ConnectionCache {
   }
 
   #forget(address: string, connection: Connection): void {
-    if (this.#open.get(address) !== connection) return;
+    if (this.#open.get(address)?.connection !== connection) return;
     this.#open.delete(address);
     this.#past = add(this.#past, connection.counts);
   }
 }
 
-function closedError(): GramlineError {
+function leaseOf(entry: Entry): Lease {
+  let isOut = true;
+  return {
+    connection: entry.connection,
+    [Symbol.dispose]() {
+      if (isOut) entry.uses -= 1;
+      isOut = false;
+    },
+  };
+}
+
+export function closedError(): GramlineError {
   return new GramlineError('GRAMLINE_CLOSED', 'this client is closed: open another one');
 }
 

@@ -39,6 +39,7 @@ import {
 } from '../wire/index.ts';
 import { Admission } from './admission.ts';
 import { Catalog, hasReplica } from './catalog.ts';
+import type { DeletionOrder } from './deletions.ts';
 import { accountedBytes, Membership } from './membership.ts';
 import { choosePlaces } from './placement.ts';
 import type {
@@ -107,6 +108,7 @@ export class Coordinator {
       admissionSecret: options.admissionSecret,
       catalog: this.#catalog,
       members: this.#members,
+      frontAddress: () => this.address,
     });
   }
 
@@ -310,14 +312,15 @@ export class Coordinator {
       const { revision } = this.#catalog;
       return query.reply(ResultCode.CONFLICT, encodeMessage(revisionReply, { revision }));
     }
-    // [DEFS-24] What was removed since the space was reserved may be gone from the nodes, too: store it again.
-    const removed = reservation === undefined && this.#catalog.isRemoved(hash);
+    // [DEFS-24] What was removed since the space was reserved may be gone from the nodes, too: store it
+    // again. Asked when removals that came before are through.
     const { deletions } = this.#admission;
-    if (removed || replicas.some((nodeId) => deletions.touched(nodeId, hash, reservation?.heldAt))) {
-      return query.reply(ResultCode.ABORTED);
-    }
-    const created = await this.#catalog.create(hash, bytes, replicas, this.#options.clock.wallMillis());
-    if (!created) await this.#catalog.addReplicas(hash, replicas, true);
+    const isVoid = (): boolean =>
+      (reservation === undefined && this.#catalog.isRemoved(hash)) ||
+      replicas.some((nodeId) => deletions.touched(nodeId, hash, reservation?.heldAt));
+    const wallMillis = this.#options.clock.wallMillis();
+    const outcome = await this.#catalog.commit(hash, bytes, replicas, wallMillis, isVoid);
+    if (outcome === 'void') return query.reply(ResultCode.ABORTED);
     this.#reservations.finish(token);
     for (const nodeId of replicas) {
       const member = this.#members.get(nodeId);
@@ -325,7 +328,8 @@ export class Coordinator {
       if (member !== undefined) member.freeBytes = Math.max(0, member.freeBytes - accountedBytes(bytes));
     }
     const { revision } = this.#catalog;
-    query.reply(created ? ResultCode.OK : ResultCode.CONFLICT, encodeMessage(revisionReply, { revision }));
+    const code = outcome === 'created' ? ResultCode.OK : ResultCode.CONFLICT;
+    query.reply(code, encodeMessage(revisionReply, { revision }));
   }
 
   /** The nodes whose receipts hold, joined or not; undefined when any receipt is false. */
@@ -354,11 +358,29 @@ export class Coordinator {
   async #remove(query: IncomingQuery): Promise<void> {
     const message = readQuery(query, hashQuery);
     if (message === undefined) return;
-    const entry = await this.#catalog.remove(message.hash, this.#options.clock.wallMillis());
-    if (entry === undefined) return query.reply(ResultCode.NOT_FOUND);
+    const { hash } = message;
+    // [DEFS-24] Decided on before the removal is durable: a commit that comes meanwhile must know.
+    let orders: readonly DeletionOrder[] = [];
+    const takeBack = (): void => {
+      for (const order of orders) order.takeBack();
+      orders = [];
+    };
+    try {
+      const entry = await this.#catalog.remove(hash, this.#options.clock.wallMillis(), ({ replicas }) => {
+        takeBack();
+        orders = this.#admission.deletions.startAll(replicas, hash);
+      });
+      if (entry === undefined) {
+        takeBack();
+        return query.reply(ResultCode.NOT_FOUND);
+      }
+    } catch (error) {
+      takeBack();
+      throw error;
+    }
     query.reply(ResultCode.OK, encodeMessage(emptyMessage, {}));
     // Nodes that are away find out by their next inventory.
-    for (const nodeId of entry.replicas) this.#admission.tellToDelete(nodeId, message.hash);
+    for (const order of orders) this.#admission.tellToDelete(order.nodeId, hash, order);
   }
 
   /** What becomes of objects that were stored and perhaps never committed [DEFS-10]. */
@@ -387,10 +409,13 @@ export class Coordinator {
     const { clock } = this.#options;
     const onFailure = (error: unknown): void => this.#onFailure(error);
     const { signal } = this.#stop;
-    const sweep = (): void => {
+    const sweep = async (): Promise<void> => {
       const now = clock.now();
       this.#reservations.expire(now);
-      this.#admission.deletions.forgetBefore(this.#reservations.oldestHeldAt ?? now);
+      // Commits without a reservation ask about any time.
+      if (!this.#isYoung(now)) this.#admission.deletions.forgetBefore(this.#reservations.oldestHeldAt ?? now);
+      await this.#admission.retryDeletions();
+      await this.#catalog.mendTotals();
     };
     void every(clock, EXPIRY_SWEEP_MICROS, signal, sweep, onFailure);
     void every(

@@ -6,6 +6,7 @@
 import { equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
+import { FLOW_WINDOW_BYTES } from '../session/index.ts';
 import {
   encodeMessage,
   QueryKind,
@@ -23,14 +24,14 @@ import { SMALL_RECORD_BYTES } from './put.ts';
 import { readReply, sleep } from './roles.ts';
 
 /** Rounds over all replicas, with the places asked for anew before each. */
-const GET_ROUNDS_MAX = 3;
+const GET_ROUNDS_MAX = 5;
+/** Wait before the second round, doubled for each further one: reports and nodes need a moment to arrive. */
+const GET_ROUND_MICROS: Micros = millis(100);
 /** How often a busy coordinator is asked again, and after what time where it names none. */
 const BUSY_TRIES_MAX = 10;
 const BUSY_WAIT_MILLIS = 500;
 /** A replica that sends nothing for this long is left for another. */
 const STALL_MICROS: Micros = seconds(3);
-/** Credit granted with the query: the window of one flow. */
-const READ_CREDIT_BYTES = 1024 * 1024;
 
 export interface GetContext extends ClientOptions {
   readonly client: Client;
@@ -51,6 +52,10 @@ export async function* getObject(context: GetContext): AsyncGenerator<Uint8Array
   const cursor: Cursor = { at: 0, recordBytes: RECORD_BYTES_MAX };
   let failure: unknown;
   for (let round = 0; round < GET_ROUNDS_MAX; round++) {
+    if (round > 0) {
+      await sleep(context.clock, micros(GET_ROUND_MICROS * 2 ** (round - 1)), options.signal);
+      options.signal?.throwIfAborted();
+    }
     const places = await placesOf(context);
     for (const replica of places) {
       try {
@@ -104,22 +109,23 @@ async function* readFrom(
   cursor: Cursor,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { hash, nodes, clock, options } = context;
-  const connection = await nodes.connect({
+  const lease = await nodes.connect({
     address: replica.address,
     role: Role.CLIENT,
     signal: options.signal,
     timeoutMicros: STALL_MICROS,
   });
+  const { connection } = lease;
   const start = cursor.at;
   const body = encodeMessage(readQuery, {
     hash,
     offset: start,
     length: 0,
-    creditBytes: READ_CREDIT_BYTES,
+    creditBytes: FLOW_WINDOW_BYTES,
     recordBytes: cursor.recordBytes,
   });
   const call = connection.call(QueryKind.READ, body, {
-    receiveCreditBytes: READ_CREDIT_BYTES,
+    receives: true,
     signal: options.signal,
     timeoutMicros: STALL_MICROS,
   });
@@ -143,6 +149,7 @@ async function* readFrom(
     throw error;
   } finally {
     if (!finished) call.receive.stop(ResultCode.ABORTED);
+    lease[Symbol.dispose]();
   }
   if (cursor.at !== places.bytes) {
     throw new GramlineError('GRAMLINE_ABORTED', 'the replica sent less than the object', { retryable: true });

@@ -58,6 +58,8 @@ const SETTLE_AFTER_MILLIS = (2 * RESERVATION_LEASE_MICROS) / 1000;
 const JOIN_RETRY_MICROS: Micros = millis(200);
 const JOIN_RETRY_MICROS_MAX: Micros = seconds(5);
 const JOIN_TIMEOUT_MICROS: Micros = seconds(5);
+/** Damaged objects that are reported one by one; of more, the next inventory tells by lacking them. */
+export const UNREPORTED_MAX = 256;
 
 export interface NodeOptions {
   readonly transport: Transport;
@@ -87,6 +89,8 @@ export class StorageNode {
   #lastError: unknown;
   /** Objects that were found damaged, and of which the coordinator may not know yet. */
   readonly #unreported = new Map<string, Uint8Array>();
+  /** Whether there were too many of them, and no inventory has been sent since. */
+  #owesInventory = false;
 
   private constructor(options: NodeOptions) {
     this.#options = options;
@@ -251,6 +255,7 @@ export class StorageNode {
 
   async #sendInventory(connection: Connection): Promise<void> {
     const { store } = this.#options;
+    this.#owesInventory = false;
     const entries = [...store.inventory()];
     const pending = new Set(store.pending().map(({ hash }) => toHex(hash)));
     const call = connection.call(
@@ -320,6 +325,10 @@ export class StorageNode {
 
   #onCorrupt(hash: Uint8Array): void {
     if (this.#unreported.has(toHex(hash))) return;
+    if (this.#unreported.size >= UNREPORTED_MAX) {
+      this.#owesInventory = true;
+      return;
+    }
     this.#unreported.set(toHex(hash), hash);
     this.#reportCorrupt(hash).catch((error: unknown) => this.#onFailure(error));
   }
@@ -338,6 +347,12 @@ export class StorageNode {
     await store.probe();
     const connection = this.#coordinator;
     if (connection === undefined) return;
+    if (this.#owesInventory) {
+      this.#options.log.warn('too many objects are damaged to report each: joining again');
+      // The session after this one begins with an inventory.
+      await connection.close();
+      return;
+    }
     for (const hash of [...this.#unreported.values()]) await this.#reportCorrupt(hash);
     const ripeMillis = clock.wallMillis() - SETTLE_AFTER_MILLIS;
     const ripe = store

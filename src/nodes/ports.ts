@@ -245,11 +245,11 @@ export interface Connection {
   /** Resolves when the connection has ended; never rejects. */
   readonly closed: Promise<CloseReason>;
   readonly isOpen: boolean;
-  /** Sends a query of kind `kind`; `receiveCreditBytes` opens the flow that answers it. */
+  /** Sends a query of kind `kind`; `sends` opens a flow with it, `receives` the flow that answers it, with FLOW_WINDOW_BYTES of credit. */
   call(
     kind: number,
     body: Uint8Array,
-    options?: CallOptions & { readonly receiveCreditBytes?: number; readonly sends?: boolean },
+    options?: CallOptions & { readonly receives?: boolean; readonly sends?: boolean },
   ): Call;
   /** A query without a flow. */
   query(kind: number, body: Uint8Array, options?: CallOptions): Promise<Reply>;

@@ -13,7 +13,6 @@ import {
   encodeMessage,
   QueryKind,
   RECORD_BYTES_MAX,
-  REPLICAS_MAX,
   type Receipt,
   ResultCode,
   Role,
@@ -24,6 +23,8 @@ import {
 import {
   type Client,
   type ClientOptions,
+  checkBytes,
+  checkReplicas,
   noSpaceError,
   type ObjectSource,
   type PutOptions,
@@ -45,8 +46,12 @@ const NODE_CONNECT_MICROS: Micros = seconds(3);
 const UNSIZED_BYTES_MAX = 64 * 1024 * 1024;
 /** Record size after records arrived damaged: each then fits one datagram [REC-18]. */
 export const SMALL_RECORD_BYTES = 1_024;
-/** A store may take as long as bytes keep moving; this is how long its last answer may take. */
-const STORE_TIMEOUT_MICROS: Micros = seconds(24 * 3_600);
+/** A node that gives room for no record for this long is left; the put goes on without it. */
+export const STORE_STALL_MICROS: Micros = seconds(60);
+/** So is one that has not answered this long after the last byte: it hashes on the way, and syncs its disk. */
+export const STORE_ANSWER_MICROS: Micros = seconds(60);
+/** A store may take as long as its source, at most this long. */
+const STORE_MICROS_MAX: Micros = seconds(24 * 3_600);
 
 export interface PutContext extends ClientOptions {
   readonly client: Client;
@@ -59,14 +64,15 @@ export interface PutContext extends ClientOptions {
 interface Place {
   readonly replica: Replica;
   readonly call: Call;
+  /** Ends the call and its flow. */
+  readonly stop: AbortController;
   failure: unknown;
 }
 
 export async function putObject(context: PutContext): Promise<PutResult> {
   const { options } = context;
-  if (options.replicas !== undefined && !(options.replicas >= 1 && options.replicas <= REPLICAS_MAX)) {
-    throw new GramlineError('GRAMLINE_INVALID', `an object has 1 to ${REPLICAS_MAX} replicas`);
-  }
+  checkReplicas(options.replicas);
+  if (options.bytes !== undefined) checkBytes(options.bytes);
   const { source, bytes } = await sized(context.source, options.bytes, options.signal);
   const restartable = typeof source === 'function' || source instanceof Uint8Array;
   let recordBytes = RECORD_BYTES_MAX;
@@ -111,7 +117,7 @@ async function putOnce(
     }
     const places = await openPlaces(context, reserved.replicas, token, bytes);
     const hash = await send(context, places, source, bytes, recordBytes);
-    const receipts = await collectReceipts(places, hash, leastPlaces(context));
+    const receipts = await collectReceipts(context, places, hash);
     return await commit(context, { token, hash, bytes, receipts });
   } catch (error) {
     // The space is given back at once; if that fails too, the lease ends by itself.
@@ -132,18 +138,27 @@ async function openPlaces(
   const body = encodeMessage(storeQuery, { token, bytes });
   const opened = await Promise.allSettled(
     replicas.map(async (replica): Promise<Place> => {
-      const connection = await context.nodes.connect({
+      const lease = await context.nodes.connect({
         address: replica.address,
         role: Role.CLIENT,
         signal,
         timeoutMicros: NODE_CONNECT_MICROS,
       });
-      const call = connection.call(QueryKind.STORE, body, {
+      const stop = new AbortController();
+      const onAbort = (): void => stop.abort(signal!.reason);
+      if (signal?.aborted === true) onAbort();
+      signal?.addEventListener('abort', onAbort, { once: true });
+      const call = lease.connection.call(QueryKind.STORE, body, {
         sends: true,
-        signal,
-        timeoutMicros: STORE_TIMEOUT_MICROS,
+        signal: stop.signal,
+        timeoutMicros: STORE_MICROS_MAX,
       });
-      const place: Place = { replica, call, failure: undefined };
+      const finish = (): void => {
+        signal?.removeEventListener('abort', onAbort);
+        lease[Symbol.dispose]();
+      };
+      call.reply.then(finish, finish);
+      const place: Place = { replica, call, stop, failure: undefined };
       // A refusal before the last byte ends this place's sending.
       call.reply.then(
         (reply) => {
@@ -164,7 +179,7 @@ async function openPlaces(
   signal?.throwIfAborted();
   const places = opened.filter((result) => result.status === 'fulfilled').map((result) => result.value);
   if (places.length >= leastPlaces(context)) return places;
-  for (const place of places) place.call.send.reset(ResultCode.ABORTED);
+  for (const place of places) leave(place, new GramlineError('GRAMLINE_ABORTED', 'too few nodes answer'));
   throw opened.find((result) => result.status === 'rejected')!.reason;
 }
 
@@ -190,62 +205,82 @@ async function send(
       options.signal?.throwIfAborted();
       hash.update(plain);
       doneBytes += plain.length;
-      await sendRecord(places, packer.pack(plain, bytes - doneBytes), leastPlaces(context));
+      await sendRecord(context, places, packer.pack(plain, bytes - doneBytes));
       options.onProgress?.({ doneBytes, totalBytes: bytes });
     }
   } catch (error) {
-    for (const place of places) place.call.send.reset(ResultCode.ABORTED);
+    for (const place of places) leave(place, error);
     throw error;
   }
   return hash.digest();
 }
 
-/** Writes one record to every place that still works. Throws when fewer than `least` do. */
+/** Writes one record to every place that still works. Throws when too few do. */
 async function sendRecord(
+  context: PutContext,
   places: readonly Place[],
   record: Omit<FlowRecord, 'offset'>,
-  least: number,
 ): Promise<void> {
   await Promise.all(
     places.map(async (place) => {
       if (place.failure !== undefined) return;
       try {
-        await place.call.send.write(record);
+        await within(context, STORE_STALL_MICROS, place.call.send.write(record));
       } catch (error) {
-        place.failure ??= error;
+        leave(place, error);
       }
     }),
   );
   const failed = places.filter((place) => place.failure !== undefined);
-  if (places.length - failed.length < least) throw failed[0]!.failure;
+  if (places.length - failed.length < leastPlaces(context)) throw failed[0]!.failure;
 }
 
+/** The receipts of all places that stored the object. Throws when they are too few. */
 async function collectReceipts(
+  context: PutContext,
   places: readonly Place[],
   hash: Uint8Array,
-  least: number,
 ): Promise<Receipt[]> {
-  const receipts: Receipt[] = [];
-  for (const place of places) {
-    try {
-      const stored = readReply(await place.call.reply, storeReply, 'storing');
-      if (equalBytes(stored.hash, hash)) {
-        receipts.push({ nodeId: fromHex(place.replica.nodeId)!, receipt: stored.receipt });
-      } else {
-        place.failure = new GramlineError(
-          'GRAMLINE_CORRUPT',
-          'the node stored other bytes than were sent: try again',
-          {
-            retryable: true,
-          },
-        );
+  const receipts = await Promise.all(
+    places.map(async (place): Promise<Receipt | undefined> => {
+      if (place.failure !== undefined) return undefined;
+      try {
+        const reply = await within(context, STORE_ANSWER_MICROS, place.call.reply);
+        const stored = readReply(reply, storeReply, 'storing');
+        if (equalBytes(stored.hash, hash)) {
+          return { nodeId: fromHex(place.replica.nodeId)!, receipt: stored.receipt };
+        }
+        throw new GramlineError('GRAMLINE_CORRUPT', 'the node stored other bytes than were sent: try again', {
+          retryable: true,
+        });
+      } catch (error) {
+        leave(place, error);
+        return undefined;
       }
-    } catch (error) {
-      place.failure ??= error;
-    }
-  }
-  if (receipts.length < least) throw places.find((place) => place.failure !== undefined)!.failure;
-  return receipts;
+    }),
+  );
+  context.options.signal?.throwIfAborted();
+  const stored = receipts.filter((receipt) => receipt !== undefined);
+  if (stored.length < leastPlaces(context))
+    throw places.find((place) => place.failure !== undefined)!.failure;
+  return stored;
+}
+
+/** Goes on without a place: what it still does for this put ends. */
+function leave(place: Place, error: unknown): void {
+  place.failure ??= error;
+  place.stop.abort(error);
+}
+
+/** What `work` resolves to; rejects with GRAMLINE_TIMEOUT when it takes longer than `span`. */
+async function within<Result>(context: PutContext, span: Micros, work: Promise<Result>): Promise<Result> {
+  const { clock } = context;
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimer(micros(clock.now() + span), () => {
+      reject(new GramlineError('GRAMLINE_TIMEOUT', 'the node went silent: try again', { retryable: true }));
+    });
+    work.then(resolve, reject).finally(() => timer.cancel());
+  });
 }
 
 async function commit(
@@ -323,16 +358,17 @@ async function* abortable(
 ): AsyncIterable<Uint8Array> {
   if (signal === undefined) return yield* source;
   const iterator = source[Symbol.asyncIterator]();
-  let onAbort = (): void => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  aborted.catch(() => undefined);
+  // One promise a piece: a race with one that lives as long as the put would hold every piece until its end.
+  let giveUp: (reason: unknown) => void = () => undefined;
+  const onAbort = (): void => giveUp(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
   try {
     for (;;) {
       signal.throwIfAborted();
-      const next = await Promise.race([iterator.next(), aborted]);
+      const next = await new Promise<IteratorResult<Uint8Array, unknown>>((resolve, reject) => {
+        giveUp = reject;
+        iterator.next().then(resolve, reject);
+      });
       if (next.done === true) return;
       yield next.value;
     }

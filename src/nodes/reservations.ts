@@ -6,6 +6,8 @@ import { accountedBytes, type Member } from './membership.ts';
 
 /** How long a reservation lasts unless it is renewed [DEFS-4]. */
 export const RESERVATION_LEASE_MICROS: Micros = seconds(30);
+/** How long a reservation lasts at most, however often it is renewed [DEFS-4]. */
+export const RESERVATION_MICROS_MAX: Micros = seconds(24 * 3_600);
 /** Reservations at once; one more is refused as busy. */
 export const RESERVATIONS_MAX = 100_000;
 
@@ -42,7 +44,7 @@ export class Reservations {
   hold(now: Micros, token: Uint8Array, owner: string, members: readonly Member[], bytes: number): void {
     const accounted = accountedBytes(bytes);
     for (const member of members) member.reservedBytes += accounted;
-    this.#leases.hold(token, owner, deadline(now), { members, bytes: accounted, heldAt: now });
+    this.#leases.hold(token, owner, deadline(now, now), { members, bytes: accounted, heldAt: now });
   }
 
   get(now: Micros, token: Uint8Array): Reservation | undefined {
@@ -52,7 +54,8 @@ export class Reservations {
 
   renew(now: Micros, token: Uint8Array): boolean {
     this.#leases.expire(now);
-    return this.#leases.renew(token, deadline(now));
+    const reservation = this.#leases.get(token)?.value;
+    return reservation !== undefined && this.#leases.renew(token, deadline(now, reservation.heldAt));
   }
 
   /** Ends a reservation: its space is free, or by now taken for good. */
@@ -67,8 +70,8 @@ export class Reservations {
   }
 }
 
-function deadline(now: Micros): Micros {
-  return micros(now + RESERVATION_LEASE_MICROS);
+function deadline(now: Micros, heldAt: Micros): Micros {
+  return micros(Math.min(now + RESERVATION_LEASE_MICROS, heldAt + RESERVATION_MICROS_MAX));
 }
 
 function giveBack(reservation: Reservation): void {

@@ -364,7 +364,9 @@ class DiskObjectStore implements ObjectStore {
         await this.#directory.writeMarker(name, marker);
         this.#index.setMarker(hash, marker);
       }
-      await temporary.discard();
+      // The bytes that were just checked replace those on the disk, which may have rotted unseen: what
+      // is acknowledged is what was written now.
+      await this.#directory.publish(name, temporary.path);
       return;
     }
     try {

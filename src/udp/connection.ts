@@ -20,7 +20,7 @@ import type {
   TransferCounts,
 } from '../nodes/ports.ts';
 import { resultError } from '../nodes/results.ts';
-import { FLOW_WINDOW_BYTES, type Session, type SessionEvent, type Transmit } from '../session/index.ts';
+import type { Session, SessionEvent, Transmit } from '../session/index.ts';
 import { CloseCode, ResultCode } from '../wire/index.ts';
 import type { BufferPool } from './buffers.ts';
 import { PromisedReceiveFlow, PromisedSendFlow } from './flows.ts';
@@ -122,7 +122,7 @@ export class SessionConnection implements Connection {
   call(
     kind: number,
     body: Uint8Array,
-    options: CallOptions & { readonly receiveCreditBytes?: number; readonly sends?: boolean } = {},
+    options: CallOptions & { readonly receives?: boolean; readonly sends?: boolean } = {},
   ): Call {
     const { signal } = options;
     if (signal?.aborted === true) return failedCall(signal.reason);
@@ -136,7 +136,7 @@ export class SessionConnection implements Connection {
       if (!this.#session.openSend(id, 0)) return this.#refusedCall();
       this.#sending.set(id, send);
     }
-    if (options.receiveCreditBytes !== undefined) {
+    if (options.receives === true) {
       if (this.#session.openReceive(id, true) === 0) return this.#refusedCall();
       this.#receiving.set(id, receive);
     } else receive.fail(noFlowError());
@@ -386,11 +386,8 @@ export class SessionConnection implements Connection {
   }
 }
 
-/** Credit that an asker grants with its query: the session's own window for one flow. */
-export const CALL_CREDIT_BYTES = FLOW_WINDOW_BYTES;
-
 function noFlowError(): GramlineError {
-  return new GramlineError('GRAMLINE_INVALID', 'this call asked for no flow: pass receiveCreditBytes');
+  return new GramlineError('GRAMLINE_INVALID', 'this call asked for no flow: pass receives');
 }
 
 function failedCall(error: unknown): Call {

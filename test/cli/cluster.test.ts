@@ -85,8 +85,10 @@ describe('an object on its way through the command line', () => {
   it('says when it was there already', async () => {
     const first = await gramline(['put', '-', '--replicas', '1'], { env, input: 'twice' });
     const again = await gramline(['put', '-'], { env, input: 'twice' });
-    expect(first.stdout).toMatch(/1 replica$/m);
-    expect(again.stdout).toMatch(/was there already/);
+    expect(first.stderr).toMatch(/1 replica$/m);
+    expect(again.stderr).toMatch(/was there already/);
+    // The hash stands alone, for scripts.
+    expect(again.stdout).toBe(`${sha256(Buffer.from('twice'))}\n`);
   });
 
   it('replaces a file as a whole, and writes into a device instead of replacing it', async () => {

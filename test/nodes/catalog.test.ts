@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { MemoryStateStore } from '../../sim/memory-state-store.ts';
-import { Catalog, hasReplica } from '../../src/nodes/catalog.ts';
+import { Catalog, CHANGES_MAX, hasReplica, PAGE_ENTRIES_MAX } from '../../src/nodes/catalog.ts';
 import { REPLICAS_MAX } from '../../src/wire/index.ts';
 
 const hash = (n: number): Uint8Array => new Uint8Array(32).fill(n);
@@ -8,6 +8,19 @@ const node = (n: number): Uint8Array => new Uint8Array(16).fill(n);
 
 let state: MemoryStateStore;
 let catalog: Catalog;
+
+/** Whether a commit made the entry. */
+async function create(...args: Parameters<Catalog['commit']>): Promise<boolean> {
+  return (await catalog.commit(...args)) === 'created';
+}
+
+/** The hashes of what a node holds; `pause` runs between the pages. */
+async function heldBy(n: number, pause: () => Promise<void> = async () => {}): Promise<Uint8Array[]> {
+  const hashes: Uint8Array[] = [];
+  for await (const held of catalog.heldBy(node(n), pause)) hashes.push(held.hash);
+  return hashes;
+}
+
 beforeEach(() => {
   state = new MemoryStateStore({ clusterId: new Uint8Array(16) });
   catalog = new Catalog(state);
@@ -15,7 +28,7 @@ beforeEach(() => {
 
 describe('the catalog', () => {
   it('keeps an entry with its replicas, size and the totals', async () => {
-    expect(await catalog.create(hash(1), 500, [node(1), node(2)], 7)).toBe(true);
+    expect(await create(hash(1), 500, [node(1), node(2)], 7)).toBe(true);
     const entry = catalog.lookup(hash(1))!;
     expect(entry).toMatchObject({ bytes: 500, createdMillis: 7, replicas: [node(1), node(2)] });
     expect(catalog.totals).toEqual({ objects: 1, bytes: 500 });
@@ -24,32 +37,46 @@ describe('the catalog', () => {
 
   it('creates an entry once, however many race for it', async () => {
     const outcomes = await Promise.all(
-      Array.from({ length: 50 }, (_, n) => catalog.create(hash(1), 10, [node(n)], 0)),
+      Array.from({ length: 50 }, (_, n) => create(hash(1), 10, [node(n)], 0)),
     );
     expect(outcomes.filter((created) => created)).toHaveLength(1);
     expect(catalog.totals).toEqual({ objects: 1, bytes: 10 });
   });
 
   it('counts totals right when commits to many objects overlap', async () => {
-    await Promise.all(Array.from({ length: 40 }, (_, n) => catalog.create(hash(n), n, [node(1)], 0)));
+    await Promise.all(Array.from({ length: 40 }, (_, n) => create(hash(n), n, [node(1)], 0)));
     await Promise.all([3, 4, 5].map((n) => catalog.remove(hash(n), 1)));
     const bytes = Array.from({ length: 40 }, (_, n) => n).reduce((sum, n) => sum + n, 0) - 12;
     expect(catalog.totals).toEqual({ objects: 37, bytes });
     expect(new Catalog(state).totals).toEqual(catalog.totals);
   });
 
+  it('stores its totals anew after a commit that failed beside another', async () => {
+    state.fail(true);
+    await expect(create(hash(1), 10, [node(1)], 0)).rejects.toMatchObject({ code: 'GRAMLINE_IO' });
+    state.fail(false);
+    const [, failed] = await Promise.allSettled([
+      create(hash(2), 20, [node(1)], 0),
+      create(hash(3), 40, [node(1)], 0),
+    ]);
+    expect(failed?.status).toBe('fulfilled');
+    await catalog.mendTotals();
+    expect(catalog.totals).toEqual({ objects: 2, bytes: 60 });
+    expect(new Catalog(state).totals).toEqual({ objects: 2, bytes: 60 });
+  });
+
   it('remembers what was removed, until it is stored again', async () => {
-    await catalog.create(hash(1), 10, [node(1)], 0);
+    await create(hash(1), 10, [node(1)], 0);
     expect((await catalog.remove(hash(1), 5))?.bytes).toBe(10);
     expect(await catalog.remove(hash(1), 5)).toBeUndefined();
     expect(catalog.lookup(hash(1))).toBeUndefined();
     expect(catalog.isRemoved(hash(1))).toBe(true);
-    await catalog.create(hash(1), 10, [node(1)], 6);
+    await create(hash(1), 10, [node(1)], 6);
     expect(catalog.isRemoved(hash(1))).toBe(false);
   });
 
   it('forgets tombstones after a month, not before', async () => {
-    await catalog.create(hash(1), 10, [node(1)], 0);
+    await create(hash(1), 10, [node(1)], 0);
     await catalog.remove(hash(1), 1_000);
     const month = 30 * 24 * 3_600_000;
     await catalog.sweepTombstones(1_000 + month);
@@ -59,10 +86,12 @@ describe('the catalog', () => {
   });
 
   it('adds replicas up to the maximum and strikes lost ones', async () => {
-    await catalog.create(hash(1), 10, [node(1)], 0);
-    await catalog.addReplicas(
+    await create(hash(1), 10, [node(1)], 0);
+    await catalog.commit(
       hash(1),
+      10,
       Array.from({ length: REPLICAS_MAX + 1 }, (_, n) => node(n)),
+      1,
     );
     expect(catalog.lookup(hash(1))!.replicas).toHaveLength(REPLICAS_MAX);
     expect(await catalog.removeReplica(hash(1), node(1))).toBe(true);
@@ -72,15 +101,52 @@ describe('the catalog', () => {
 
   it('does not strike a replica that was written after the node joined', async () => {
     const joined = catalog.revision;
-    await catalog.create(hash(1), 10, [node(1)], 0);
+    await create(hash(1), 10, [node(1)], 0);
     expect(await catalog.removeReplica(hash(1), node(1), joined)).toBe(false);
     expect(await catalog.removeReplica(hash(1), node(1), catalog.revision)).toBe(true);
   });
 
   it('lists what a node holds', async () => {
-    await catalog.create(hash(1), 10, [node(1), node(2)], 0);
-    await catalog.create(hash(2), 10, [node(2)], 0);
-    expect([...catalog.heldBy(node(2))].map((held) => held.hash)).toEqual([hash(1), hash(2)]);
-    expect([...catalog.heldBy(node(1))].map((held) => held.hash)).toEqual([hash(1)]);
+    await create(hash(1), 10, [node(1), node(2)], 0);
+    await create(hash(2), 10, [node(2)], 0);
+    expect(await heldBy(2)).toEqual([hash(1), hash(2)]);
+    expect(await heldBy(1)).toEqual([hash(1)]);
+  });
+
+  it('lists them page by page, and none twice or not at all when others change between pages', async () => {
+    const numbered = (n: number): Uint8Array => {
+      const name = hash(0);
+      new DataView(name.buffer).setUint32(0, n);
+      return name;
+    };
+    const entries = 2 * PAGE_ENTRIES_MAX + 1;
+    await Promise.all(Array.from({ length: entries }, (_, n) => create(numbered(2 * n), 1, [node(1)], 0)));
+    let limits = 0;
+    const range = state.range.bind(state);
+    state.range = (start, end, limit) => {
+      limits = Math.max(limits, limit);
+      return range(start, end, limit);
+    };
+    let pauses = 0;
+    const found = await heldBy(1, async () => {
+      pauses += 1;
+      // One that was told goes, and so does the last of its page; one comes behind.
+      await catalog.remove(numbered(0), 1);
+      await catalog.remove(numbered(2 * (PAGE_ENTRIES_MAX - 1)), 1);
+      await create(numbered(2 * entries + 1), 1, [node(1)], 1);
+    });
+    expect(found.map((name) => new DataView(name.buffer).getUint32(0))).toEqual([
+      ...Array.from({ length: entries }, (_, n) => 2 * n),
+      2 * entries + 1,
+    ]);
+    expect(pauses).toBe(2);
+    expect(limits).toBe(PAGE_ENTRIES_MAX);
+  });
+
+  it('refuses one change more than its maximum as busy, and takes it when they are through', async () => {
+    const changes = Array.from({ length: CHANGES_MAX }, (_, n) => create(hash(n % 8), 1, [node(1)], 0));
+    await expect(create(hash(9), 1, [node(1)], 0)).rejects.toMatchObject({ code: 'GRAMLINE_BUSY' });
+    await Promise.all(changes);
+    expect(await create(hash(9), 1, [node(1)], 0)).toBe(true);
   });
 });

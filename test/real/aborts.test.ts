@@ -134,6 +134,22 @@ describe('a put that is aborted', () => {
     await eventually('it is given back', () => cluster.coordinator.reservations === 0);
   });
 
+  it('together with its client, which is closed at once, gives its space back', async () => {
+    const client = cluster.client();
+    const abort = new AbortController();
+    async function* stuck(): AsyncGenerator<Uint8Array> {
+      yield randomBytes(1_000);
+      await new Promise(() => undefined);
+    }
+    const put = client.put(stuck(), { bytes: BYTES, replicas: 2, signal: abort.signal });
+    const outcome = expect(put).rejects.toBe(REASON);
+    await eventually('space is reserved', () => cluster.coordinator.reservations === 1);
+    abort.abort(REASON);
+    await client.close();
+    await outcome;
+    expect(cluster.coordinator.reservations).toBe(0);
+  });
+
   // Last, because their reservations end by their leases: the RELEASE is lost, too.
   it.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14])(
     'when the cluster falls silent after %i datagrams',

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Connection } from '../../src/nodes/ports.ts';
-import { CALL_CREDIT_BYTES } from '../../src/udp/connection.ts';
+import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
 import type { UdpTransport } from '../../src/udp/index.ts';
 import { encodeMessage, QueryKind, Role, readQuery, statusQuery } from '../../src/wire/index.ts';
 import { ChildRole } from '../support/child-role.ts';
@@ -106,7 +106,7 @@ describe('1,000 sessions opened and closed', () => {
       hash: new Uint8Array(Buffer.from(hash, 'hex')),
       offset: 0,
       length: 0,
-      creditBytes: CALL_CREDIT_BYTES,
+      creditBytes: FLOW_WINDOW_BYTES,
       recordBytes: 65_536,
     });
     await leavesNothing(() =>
@@ -114,7 +114,7 @@ describe('1,000 sessions opened and closed', () => {
         const connection = await connect(transport, replica!.address);
         const abort = new AbortController();
         const call = connection.call(QueryKind.READ, body, {
-          receiveCreditBytes: CALL_CREDIT_BYTES,
+          receives: true,
           signal: abort.signal,
         });
         expect((await call.reply).code).toBe(0);

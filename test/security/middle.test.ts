@@ -11,7 +11,7 @@ import { HandshakeState } from '../../src/crypto/index.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import type { Connection } from '../../src/nodes/ports.ts';
 import { handshakePrologue, signPacket } from '../../src/session/front.ts';
-import { CALL_CREDIT_BYTES } from '../../src/udp/connection.ts';
+import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
 import { plainHost } from '../../src/udp/sockets.ts';
 import {
   decodePacket,
@@ -69,7 +69,7 @@ async function open(relay: Relay, datagramBytesMax = 62_000) {
     onConnection: (connection) => {
       accepted.push(connection);
       connection.onQuery = async (query) => {
-        const flow = query.send(CALL_CREDIT_BYTES);
+        const flow = query.send(FLOW_WINDOW_BYTES);
         query.reply(0, query.body);
         for (let at = 0; at < OBJECT.length; at += 16_384) {
           const payload = OBJECT.subarray(at, at + 16_384);
@@ -97,7 +97,7 @@ async function open(relay: Relay, datagramBytesMax = 62_000) {
 }
 
 async function fetchAll(connection: Connection): Promise<{ question: Uint8Array; object: Buffer }> {
-  const call = connection.call(33, QUESTION, { receiveCreditBytes: CALL_CREDIT_BYTES });
+  const call = connection.call(33, QUESTION, { receives: true });
   const { body } = await call.reply;
   const parts: Uint8Array[] = [];
   for (let record = await call.receive.next(); record !== undefined; record = await call.receive.next()) {

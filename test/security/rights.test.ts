@@ -302,7 +302,7 @@ describe('a secret with fewer rights', () => {
   ] as const)('may read and store at a node, as %s, exactly what it says', async (name, reads, stores) => {
     const connection = await connect(secrets[name], cluster.nodes[0]!.address, Role.CLIENT);
     const reading = connection.call(QueryKind.READ, encodeMessage(readQuery, read()), {
-      receiveCreditBytes: 1_048_576,
+      receives: true,
     });
     expect((await reading.reply).code).toBe(reads);
     reading.receive.stop(ResultCode.ABORTED);

@@ -11,6 +11,7 @@ import {
 } from '../../sim/cluster.ts';
 import { NO_FAULTS } from '../../sim/faults.ts';
 import { micros } from '../../src/base/units.ts';
+import { UNREPORTED_MAX } from '../../src/nodes/node.ts';
 import { NodeState } from '../../src/wire/index.ts';
 
 const SECOND = 1_000_000;
@@ -474,9 +475,71 @@ describe('removing and storing the same object', () => {
     expect(sameBytes(await cluster.drive(client.fetch(stored.hash)), content)).toBe(true);
     await cluster.close();
   });
+
+  test.each([0, 1, 2, 3])(
+    'where the commit arrives while the removal is on its way to the disk: an acknowledged put stays (seed 63 + %i)',
+    async (step) => {
+      const { cluster, client, content } = await open(63 + step, 1);
+      const { hash } = await cluster.drive(client.role.put(content));
+      await settled(cluster);
+      const remover = cluster.client();
+      await cluster.drive(remover.role.status());
+      const { state } = cluster.coordinator;
+      const commit = state.commit.bind(state);
+      let removal: Promise<unknown> | undefined;
+      // The removal's flush takes until the commit of the same object is there.
+      state.commit = async (...args) => {
+        state.commit = commit;
+        await cluster.clock.sleep(SECOND);
+        return commit(...args);
+      };
+      async function* source(): AsyncIterable<Uint8Array> {
+        yield content;
+        removal ??= remover.role.rm(hash);
+        await cluster.clock.sleep(step * 50);
+      }
+      await cluster.drive(client.role.put(() => source(), { bytes: content.length }));
+      await cluster.drive(removal!);
+      await cluster.pass(5 * SECOND);
+      // There, or removed: never in the catalog alone.
+      const isKnown = cluster.coordinator.role!.whereIs(hashBytes(hash)) !== undefined;
+      expect(cluster.nodes[0]!.holds(hash)).toBe(isKnown);
+      if (isKnown) expect(sameBytes(await cluster.drive(client.fetch(hash)), content)).toBe(true);
+      await cluster.close();
+    },
+  );
 });
 
 describe('many at once', () => {
+  test('damaged objects, one more than a node keeps to report: it joins again, and all are known as lost', async () => {
+    const warnings: string[] = [];
+    const print = (line: string): void => {
+      if (line.includes(' warn ')) warnings.push(line);
+    };
+    const { cluster, client } = await open(69, 1, { print });
+    const { store, ip } = cluster.nodes[0]!;
+    const hashes: string[] = [];
+    for (let count = 0; count <= UNREPORTED_MAX; count++) {
+      const { hash } = await cluster.drive(client.role.put(contentOf(cluster.random, 20)));
+      store.corrupt(hashBytes(hash));
+      hashes.push(hash);
+    }
+    // Nothing that the node reports arrives while all are read.
+    const mend = cut(cluster, ip, COORDINATOR_IP, 1);
+    for (const hash of hashes) {
+      await expect(cluster.drive(client.fetch(hash))).rejects.toMatchObject({ name: 'GramlineError' });
+    }
+    mend();
+    await cluster.pass(30 * SECOND);
+    expect(warnings.filter((line) => line.includes('too many objects are damaged'))).toHaveLength(1);
+    for (const hash of hashes) {
+      await expect(cluster.drive(client.role.whereIs(hash))).rejects.toMatchObject({
+        code: 'GRAMLINE_CORRUPT',
+      });
+    }
+    await cluster.close();
+  });
+
   test('removals of one object that arrive together: one succeeds, and the totals stay true', async () => {
     const { cluster, client, content } = await open(70, 1);
     const { hash } = await cluster.drive(client.role.put(content));

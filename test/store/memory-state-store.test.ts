@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { MemoryStateStore } from '../../sim/memory-state-store.ts';
+import { VirtualClock } from '../../sim/virtual-clock.ts';
+import { micros } from '../../src/base/units.ts';
 import { changes, describeStateStore, type StateStoreHarness, textAt } from './state-store-contract.ts';
 
 class MemoryHarness implements StateStoreHarness {
@@ -34,5 +36,47 @@ describe('faults of the state store in memory', () => {
   test('a store that is open cannot be opened again', () => {
     const { store } = new MemoryHarness();
     expect(() => store.reopen()).toThrowError(expect.objectContaining({ code: 'GRAMLINE_IN_USE' }));
+  });
+});
+
+describe('the disk of the state store in memory', () => {
+  const DELAY_MICROS = 1_000;
+
+  function slowStore(clock: VirtualClock): MemoryStateStore {
+    const disk = { clock, drawDelay: () => micros(DELAY_MICROS) };
+    return new MemoryStateStore({ clusterId: new Uint8Array(16), disk });
+  }
+
+  const at = (clock: VirtualClock, time: number) => clock.run({ untilMicros: micros(time), stepsMax: 10 });
+
+  test('takes its time before a commit can be read, and again before it is answered', async () => {
+    const clock = new VirtualClock();
+    const store = slowStore(clock);
+    const answers: string[] = [];
+    void store.commit([], changes({ a: '1' })).then(() => answers.push('a'));
+    await at(clock, DELAY_MICROS - 1);
+    expect([textAt(store, 'a'), answers]).toEqual([undefined, []]);
+    await at(clock, DELAY_MICROS);
+    expect([textAt(store, 'a'), answers]).toEqual(['1', []]);
+    // Those that come meanwhile share the next batch.
+    void store.commit([], changes({ b: '2' })).then(() => answers.push('b'));
+    void store.commit([], changes({ c: '3' })).then(() => answers.push('c'));
+    await at(clock, 2 * DELAY_MICROS);
+    expect([textAt(store, 'b'), answers]).toEqual([undefined, ['a']]);
+    await at(clock, 4 * DELAY_MICROS);
+    expect(answers).toEqual(['a', 'b', 'c']);
+  });
+
+  test('keeps what it took before a crash, though nobody was told', async () => {
+    const clock = new VirtualClock();
+    const store = slowStore(clock);
+    const told = store.commit([], changes({ a: '1' })).catch((error: { code: string }) => error.code);
+    await at(clock, DELAY_MICROS);
+    const lost = store.commit([], changes({ b: '2' })).catch((error: { code: string }) => error.code);
+    store.crash();
+    await at(clock, 10 * DELAY_MICROS);
+    expect([await told, await lost]).toEqual(['GRAMLINE_CLOSED', 'GRAMLINE_CLOSED']);
+    const reopened = store.reopen();
+    expect([reopened.revision, textAt(reopened, 'a'), textAt(reopened, 'b')]).toEqual([1, '1', undefined]);
   });
 });

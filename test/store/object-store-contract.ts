@@ -241,6 +241,16 @@ export function describeObjectStore(
       expectBytes(await readAll(store, hash), bytes);
     });
 
+    test('an object that rotted unseen is whole again when it is stored again', async () => {
+      const harness = await open();
+      const bytes = bytesOfSeed(14, 5000);
+      const hash = await put(harness.store, bytes);
+      await harness.corrupt(hash, 100);
+      expect(await put(harness.store, bytes)).toEqual(hash);
+      expectBytes(await readAll(harness.store, hash), bytes);
+      expect(harness.store.objects).toBe(1);
+    });
+
     test('a reader that is open goes on when its object is removed', async () => {
       const { store } = await open();
       const bytes = bytesOfSeed(12, 3 * MIB);

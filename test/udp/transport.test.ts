@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Connection, FlowRecord } from '../../src/nodes/ports.ts';
-import { CALL_CREDIT_BYTES } from '../../src/udp/connection.ts';
+import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
 import { plainHost } from '../../src/udp/sockets.ts';
 import { ResultCode, Role } from '../../src/wire/index.ts';
 import { loopbackTransport } from '../support/transport.ts';
@@ -68,7 +68,7 @@ describe('a transport on loopback', () => {
           stored = await collect(query.receive());
           query.reply(ResultCode.OK);
         } else {
-          const flow = query.send(CALL_CREDIT_BYTES);
+          const flow = query.send(FLOW_WINDOW_BYTES);
           query.reply(ResultCode.OK);
           for (const record of records(bytes)) await flow.write(record);
         }
@@ -78,7 +78,7 @@ describe('a transport on loopback', () => {
     for (const record of records(bytes)) await put.send.write(record);
     expect((await put.reply).code).toBe(ResultCode.OK);
     expect(stored?.equals(bytes)).toBe(true);
-    const get = connection.call(33, new Uint8Array(0), { receiveCreditBytes: CALL_CREDIT_BYTES });
+    const get = connection.call(33, new Uint8Array(0), { receives: true });
     expect((await collect(get.receive)).equals(bytes)).toBe(true);
     await close();
   });

@@ -1,0 +1,173 @@
+/** A cluster that is made of answers: what a client asks is a function call, and time is virtual. */
+
+import { VirtualClock } from '../../sim/virtual-clock.ts';
+import { GramlineError } from '../../src/base/errors.ts';
+import { type Micros, micros } from '../../src/base/units.ts';
+import { Client } from '../../src/nodes/client.ts';
+import type {
+  Call,
+  CallOptions,
+  CloseReason,
+  Connection,
+  ConnectOptions,
+  Reply,
+  Transport,
+} from '../../src/nodes/ports.ts';
+import { lz4Compression, nodeHashing } from '../../src/store/index.ts';
+import { ALL_RIGHTS, SILENT } from '../support/transport.ts';
+
+export const HUB = '10.0.0.1:7400';
+const NO_BYTES = new Uint8Array(0);
+const STEPS_MAX = 100_000;
+
+/** Never settles: who was asked stays silent. */
+export const silence = (): Promise<never> => new Promise(() => undefined);
+
+export interface Question {
+  readonly address: string;
+  readonly kind: number;
+  readonly body: Uint8Array;
+  /** What the last record of the flow settles. */
+  readonly sent: Promise<void>;
+}
+
+export interface Answers {
+  readonly answer: (question: Question) => Reply | Promise<Reply>;
+  /** How long a record waits for room; at once by default. */
+  readonly room?: (address: string) => Promise<void> | undefined;
+}
+
+export class ScriptedConnection implements Connection {
+  readonly peerHost = '10.0.0.1';
+  readonly peerPort = 7400;
+  readonly peerRole = 3;
+  readonly rights = ALL_RIGHTS;
+  readonly handshakeHash = new Uint8Array(32);
+  readonly counts = {
+    datagramsSent: 0,
+    datagramsReceived: 0,
+    segmentsSent: 0,
+    segmentsResent: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+  };
+  readonly closed: Promise<CloseReason>;
+  isOpen = true;
+  onQuery = undefined;
+  onNotice = undefined;
+  readonly #address: string;
+  readonly #answers: Answers;
+  #end!: (reason: CloseReason) => void;
+  #fail!: (error: unknown) => void;
+  readonly #broken: Promise<never>;
+
+  constructor(address: string, answers: Answers) {
+    this.#address = address;
+    this.#answers = answers;
+    this.closed = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.#broken = new Promise((_resolve, reject) => {
+      this.#fail = reject;
+    });
+    this.#broken.catch(() => undefined);
+  }
+
+  call(kind: number, body: Uint8Array, options: CallOptions & { sends?: boolean } = {}): Call {
+    let onSent = (): void => undefined;
+    const sent = new Promise<void>((resolve) => {
+      onSent = resolve;
+    });
+    const aborted = new Promise<never>((_resolve, reject) => {
+      options.signal?.addEventListener('abort', () => reject(options.signal!.reason));
+    });
+    aborted.catch(() => undefined);
+    const answered = Promise.resolve().then(() =>
+      this.#answers.answer({ address: this.#address, kind, body, sent }),
+    );
+    const reply = Promise.race([answered, aborted, this.#broken]);
+    reply.catch(() => undefined);
+    return {
+      reply,
+      send: {
+        write: async (record) => {
+          await Promise.race([this.#answers.room?.(this.#address), aborted, this.#broken]);
+          if (record.dataLeft === 0) onSent();
+        },
+        delivered: async () => undefined,
+        reset: () => undefined,
+      },
+      receive: { next: silence, stop: () => undefined },
+    };
+  }
+
+  query(kind: number, body: Uint8Array, options?: CallOptions): Promise<Reply> {
+    return this.call(kind, body, options).reply;
+  }
+
+  notify(): void {}
+
+  async close(): Promise<void> {
+    this.isOpen = false;
+    this.#fail(new GramlineError('GRAMLINE_CLOSED', 'the session has ended', { retryable: true }));
+    this.#end({ kind: 'local', code: 0, text: '' });
+  }
+}
+
+export class ScriptedTransport implements Transport {
+  readonly offload = false;
+  readonly connections: ScriptedConnection[] = [];
+  readonly #answers: Answers;
+
+  constructor(answers: Answers = { answer: silence }) {
+    this.#answers = answers;
+  }
+
+  async connect({ address }: ConnectOptions): Promise<ScriptedConnection> {
+    const connection = new ScriptedConnection(address, this.#answers);
+    this.connections.push(connection);
+    return connection;
+  }
+
+  listen(): Promise<never> {
+    throw new Error('a client does not listen');
+  }
+}
+
+/** A client of that cluster, with its clock. */
+export function scriptedClient(answers: Answers) {
+  const clock = new VirtualClock();
+  const transport = new ScriptedTransport(answers);
+  let tokens = 0;
+  const client = new Client({
+    transport,
+    clock,
+    entropy: { bytes: (count) => new Uint8Array(count).fill(++tokens), fraction: () => 0.5 },
+    hashing: nodeHashing,
+    compression: lz4Compression,
+    coordinators: [HUB],
+    log: SILENT,
+  });
+  /** Runs the clock until `work` has settled; resolves to how, and how long it took. */
+  const finish = async <Result>(
+    work: Promise<Result>,
+  ): Promise<{ readonly value?: Result; readonly error?: unknown; readonly tookMicros: Micros }> => {
+    const startedAt = clock.now();
+    let outcome: { value?: Result; error?: unknown } | undefined;
+    work.then(
+      (value) => {
+        outcome = { value };
+      },
+      (error: unknown) => {
+        outcome = { error };
+      },
+    );
+    // A turn of the loop for work that needs no time at all.
+    await new Promise((resolve) => setImmediate(resolve));
+    await clock.run({ until: () => outcome !== undefined, stepsMax: STEPS_MAX });
+    return { ...outcome, tookMicros: micros(clock.now() - startedAt) };
+  };
+  return { client, clock, transport, finish };
+}
+
+export const reply = (code: number, body: Uint8Array = NO_BYTES): Reply => ({ code, body });

@@ -1,0 +1,216 @@
+import { describe, expect, it } from 'vitest';
+import { fromHex } from '../../src/base/bytes.ts';
+import { millis } from '../../src/base/units.ts';
+import { STORE_ANSWER_MICROS, STORE_STALL_MICROS } from '../../src/nodes/put.ts';
+import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
+import { nodeHashing } from '../../src/store/index.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  isFailure,
+  QueryKind,
+  RECEIPT_BYTES,
+  ResultCode,
+  readQuery,
+  storeReply,
+  whereIsReply,
+  whereToReply,
+} from '../../src/wire/index.ts';
+import { type Answers, type Question, reply, scriptedClient, silence } from './client-support.ts';
+
+const OBJECT = new Uint8Array(200_000).fill(1);
+const HASH = 'ab'.repeat(32);
+const NODES = ['10.0.0.2:1', '10.0.0.3:1', '10.0.0.4:1'];
+
+async function* streamOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  const hash = nodeHashing.sha256();
+  hash.update(bytes);
+  return hash.digest();
+}
+
+/** Answers of a cluster in which all goes well, but for what `other` answers. */
+function healthy(
+  other: (question: Question) => ReturnType<Answers['answer']> | undefined,
+): Answers['answer'] {
+  const locations = NODES.map((address, index) => ({ nodeId: new Uint8Array(16).fill(index), address }));
+  return async (question) => {
+    const answer = other(question);
+    if (answer !== undefined) return answer;
+    switch (question.kind) {
+      case QueryKind.WHERE_TO:
+        return reply(0, encodeMessage(whereToReply, { leaseMillis: 30_000, revision: 1, locations }));
+      case QueryKind.WHERE_IS:
+        return reply(0, encodeMessage(whereIsReply, { bytes: OBJECT.length, revision: 1, locations }));
+      case QueryKind.STORE:
+        await question.sent;
+        return reply(
+          0,
+          encodeMessage(storeReply, { hash: sha256(OBJECT), receipt: new Uint8Array(RECEIPT_BYTES) }),
+        );
+      default:
+        return reply(0);
+    }
+  };
+}
+
+describe('an object that is removed', () => {
+  it('is removed, too, when the first try did it and its answer was lost', async () => {
+    let asked = 0;
+    const { client, transport, finish } = scriptedClient({
+      answer: async () => {
+        asked += 1;
+        if (asked > 1) return reply(ResultCode.NOT_FOUND);
+        await transport.connections[0]!.close();
+        return silence();
+      },
+    });
+    expect(await finish(client.rm(HASH))).toEqual({ value: undefined, tookMicros: 0 });
+    expect([asked, transport.connections.length]).toEqual([2, 2]);
+  });
+
+  it('is not found when the first try says so', async () => {
+    const { client, finish } = scriptedClient({ answer: () => reply(ResultCode.NOT_FOUND) });
+    expect((await finish(client.rm(HASH))).error).toMatchObject({ code: 'GRAMLINE_NOT_FOUND' });
+  });
+});
+
+describe('arguments that make no sense', () => {
+  const stream = streamOf(OBJECT);
+  const { client, transport } = scriptedClient({ answer: silence });
+  it.each([
+    ['put: 1.5 replicas', () => client.put(OBJECT, { replicas: 1.5 })],
+    ['put: 0 replicas', () => client.put(OBJECT, { replicas: 0 })],
+    ['put: 9 replicas', () => client.put(OBJECT, { replicas: 9 })],
+    ['put: NaN replicas', () => client.put(OBJECT, { replicas: Number.NaN })],
+    ['put: NaN bytes', () => client.put(stream, { bytes: Number.NaN })],
+    ['put: -1 bytes', () => client.put(stream, { bytes: -1 })],
+    ['put: half a byte', () => client.put(stream, { bytes: 0.5 })],
+    ['put: 2^48 bytes', () => client.put(stream, { bytes: 2 ** 48 })],
+    ['whereTo: -1 bytes', () => client.whereTo(-1)],
+    ['whereTo: NaN bytes', () => client.whereTo(Number.NaN)],
+    ['whereTo: 2^48 bytes', () => client.whereTo(2 ** 48)],
+    ['whereTo: 1.5 replicas', () => client.whereTo(1, { replicas: 1.5 })],
+    ['whereTo: 9 replicas', () => client.whereTo(1, { replicas: 9 })],
+  ])('%s are refused before anything is asked', async (_what, call) => {
+    await expect(call()).rejects.toMatchObject({
+      name: 'GramlineError',
+      code: 'GRAMLINE_INVALID',
+      message: expect.stringMatching(/: (?:ask for|give) a whole number/),
+    });
+    expect(transport.connections).toEqual([]);
+  });
+
+  it('does not refuse the largest size', async () => {
+    const { client, finish } = scriptedClient({ answer: healthy(() => undefined) });
+    expect((await finish(client.whereTo(2 ** 48 - 1, { replicas: 8 }))).value?.replicas).toHaveLength(3);
+  });
+});
+
+describe('a node that is silent during a put', () => {
+  it('after the last byte is waited for as long as the limit says, and the others count', async () => {
+    const silent = NODES.slice(0, 2);
+    const { client, finish } = scriptedClient({
+      answer: healthy(({ kind, address }) =>
+        kind === QueryKind.STORE && silent.includes(address) ? silence() : undefined,
+      ),
+    });
+    const { value, tookMicros } = await finish(client.put(OBJECT));
+    expect(value).toMatchObject({ replicas: 1, bytes: OBJECT.length });
+    // Two of them: awaited at the same time.
+    expect(tookMicros).toBe(STORE_ANSWER_MICROS);
+  });
+
+  it('and gives room for no record does not hold up the others', async () => {
+    const { client, finish } = scriptedClient({
+      answer: healthy(() => undefined),
+      room: (address) => (address === NODES[0] ? silence() : undefined),
+    });
+    const { value, tookMicros } = await finish(client.put(OBJECT));
+    expect(value?.replicas).toBe(2);
+    expect(tookMicros).toBe(STORE_STALL_MICROS);
+  });
+
+  it('fails the put that asked for all of them', async () => {
+    const { client, finish } = scriptedClient({
+      answer: healthy(({ kind, address }) =>
+        kind === QueryKind.STORE && address === NODES[0] ? silence() : undefined,
+      ),
+    });
+    const { error } = await finish(client.put(streamOf(OBJECT), { bytes: OBJECT.length, replicas: 3 }));
+    expect(error).toMatchObject({ code: 'GRAMLINE_TIMEOUT', retryable: true });
+  });
+});
+
+describe('a client that is closed', () => {
+  /** A put that waits for its source, and what the coordinator was asked. */
+  async function stuckPut(onRelease: () => ReturnType<Answers['answer']>) {
+    const asked: number[] = [];
+    const scripted = scriptedClient({
+      answer: healthy(({ kind }) => {
+        asked.push(kind);
+        return kind === QueryKind.RELEASE ? onRelease() : undefined;
+      }),
+    });
+    const abort = new AbortController();
+    async function* stuck(): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array(10);
+      await silence();
+    }
+    const put = scripted.client.put(stuck(), { bytes: 100, signal: abort.signal });
+    put.catch(() => undefined);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(asked.filter((kind) => kind === QueryKind.STORE)).toHaveLength(3);
+    return { ...scripted, asked, abort, put };
+  }
+
+  it('gives back the space of a put that was aborted in the same breath', async () => {
+    let isReleased = false;
+    const { client, transport, finish, abort, put } = await stuckPut(() => {
+      expect(transport.connections[0]!.isOpen).toBe(true);
+      isReleased = true;
+      return reply(0);
+    });
+    const reason = new Error('enough');
+    abort.abort(reason);
+    expect((await finish(client.close())).tookMicros).toBe(0);
+    await expect(put).rejects.toBe(reason);
+    expect(isReleased).toBe(true);
+    expect(transport.connections.every((connection) => !connection.isOpen)).toBe(true);
+  });
+
+  it('ends a put under way, and gives back its space', async () => {
+    const { client, finish, asked, put } = await stuckPut(() => reply(0));
+    await finish(client.close());
+    await expect(put).rejects.toMatchObject({ code: 'GRAMLINE_CLOSED' });
+    expect(asked).toContain(QueryKind.RELEASE);
+    await expect(client.put(OBJECT)).rejects.toMatchObject({ code: 'GRAMLINE_CLOSED' });
+  });
+
+  it('waits no more than 200 ms for a coordinator that is silent', async () => {
+    const { client, transport, finish, asked } = await stuckPut(silence);
+    expect((await finish(client.close())).tookMicros).toBe(millis(200));
+    expect(asked).toContain(QueryKind.RELEASE);
+    expect(transport.connections.every((connection) => !connection.isOpen)).toBe(true);
+  });
+});
+
+describe('a get', () => {
+  it('announces the credit that its flow is given', async () => {
+    const announced: number[] = [];
+    const { client, finish } = scriptedClient({
+      answer: healthy(({ kind, body }) => {
+        if (kind !== QueryKind.READ) return undefined;
+        const query = decodeMessage(readQuery, body);
+        if (!isFailure(query)) announced.push(query.creditBytes);
+        return reply(ResultCode.NOT_FOUND);
+      }),
+    });
+    const reading = client.get(fromHex(HASH)!)[Symbol.asyncIterator]().next();
+    expect((await finish(reading)).error).toMatchObject({ code: 'GRAMLINE_NOT_FOUND' });
+    expect(new Set(announced)).toEqual(new Set([FLOW_WINDOW_BYTES]));
+  });
+});
