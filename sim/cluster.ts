@@ -171,6 +171,8 @@ export interface SimClusterOptions {
   readonly idleMicros?: Micros;
   /** Whether the coordinator's disk takes time for a commit; default none. */
   readonly slowState?: boolean;
+  /** What a replay of this run must be told beside the seed, each word behind a space; default nothing. */
+  readonly replayOptions?: string;
   /** Sees every event and every datagram in words. */
   readonly print?: (line: string) => void;
 }
@@ -180,12 +182,12 @@ export class InvariantError extends Error {
   override readonly name = 'InvariantError';
   readonly invariant: Invariant;
 
-  constructor(seed: number, { invariant, detail }: Violation, lines: readonly string[]) {
+  constructor(seed: number, { invariant, detail }: Violation, lines: readonly string[], replayOptions = '') {
     super(
       [
         `seed ${seed}: broken: ${invariant}: ${detail}`,
         ...lines.map((line) => `  ${line}`),
-        `replay: npm run sim -- --seed ${seed} --trace`,
+        `replay: npm run sim -- --seed ${seed}${replayOptions} --trace`,
       ].join('\n'),
     );
     this.invariant = invariant;
@@ -289,7 +291,9 @@ export class SimCluster {
 
   throwIfBroken(): void {
     const { first } = this.violations;
-    if (first !== undefined) throw new InvariantError(this.seed, first, this.trace.lines);
+    if (first !== undefined) {
+      throw new InvariantError(this.seed, first, this.trace.lines, this.options.replayOptions);
+    }
   }
 
   sampleMemory(): void {

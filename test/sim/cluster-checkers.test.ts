@@ -158,6 +158,13 @@ describe('every invariant can fail', () => {
     await expect(never).rejects.toThrow(/seed 6: broken.*node-1.*npm run sim -- --seed 6 --trace/s);
   });
 
+  test('a failure of a run with options is replayed with the same options', async () => {
+    const cluster = new SimCluster({ seed: 6, nodes: 1, replayOptions: ' --contention' });
+    await cluster.start();
+    const never = cluster.drive(new Promise(() => undefined), seconds(1));
+    await expect(never).rejects.toThrow('npm run sim -- --seed 6 --contention --trace');
+  });
+
   test.each(['socket', 'timer'])('what is left at the end is found: a %s', async (what) => {
     const cluster = new SimCluster({ seed: 7, nodes: 1 });
     await cluster.start();
