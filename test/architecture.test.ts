@@ -17,6 +17,7 @@ const HOUSE = [
   ['session'],
   ['reliability', 'crypto'],
   ['wire'],
+  ['native'],
   ['base'],
 ] as const;
 
