@@ -3,6 +3,7 @@
  * imports the bundle. `node scripts/run-ts.mjs sim/main.ts [ARGS]`.
  */
 
+import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -14,7 +15,9 @@ if (entry === undefined) {
   console.error('usage: node scripts/run-ts.mjs FILE.ts [ARGS]');
   process.exit(2);
 }
-const directory = join(root, 'node_modules', '.cache', 'gramline-programs');
+// Checkouts that share their packages do not share their programs.
+const checkout = createHash('sha256').update(root).digest('hex').slice(0, 8);
+const directory = join(root, 'node_modules', '.cache', `gramline-programs-${checkout}`);
 mkdirSync(directory, { recursive: true });
 const file = join(directory, `${entry.replaceAll(/[^a-zA-Z0-9]+/g, '-')}.mjs`);
 const bundle = await rolldown({
