@@ -27,7 +27,7 @@ import {
   StorageNode,
 } from './nodes/index.ts';
 import { lz4Compression, nodeHashing, openObjectStore, openStateStore } from './store/index.ts';
-import { systemClock, systemEntropy, UdpTransport } from './udp/index.ts';
+import { deferToTurn, machineHost, systemClock, systemEntropy, UdpTransport } from './udp/index.ts';
 import { plainHost } from './udp/sockets.ts';
 
 const ALL_RIGHTS: Rights = { read: true, write: true, node: true, admin: true };
@@ -260,8 +260,9 @@ export async function readSecret(
 function transportOf(options: CommonOptions): UdpTransport {
   const grants = options.secret instanceof Uint8Array ? [{ secret: options.secret }] : options.secret;
   if (grants.length === 0) throw new GramlineError('GRAMLINE_INVALID', 'at least one secret is needed');
+  const log = options.log ?? SILENT;
   return new UdpTransport({
-    host: plainHost,
+    host: machineHost((sentence) => log.info(sentence)),
     clock: systemClock,
     entropy: systemEntropy,
     suite: nodeSuite,
@@ -269,9 +270,9 @@ function transportOf(options: CommonOptions): UdpTransport {
       keys: deriveClusterKeys(nodeSuite, checkedSecret(secret)),
       rights: rights === undefined ? ALL_RIGHTS : { ...NO_RIGHTS, ...rights },
     })),
-    defer: (run) => setImmediate(run),
+    defer: deferToTurn,
     resolve: resolveHost,
-    log: options.log ?? SILENT,
+    log,
     ...(options.sessionPorts === undefined ? {} : { sessionPorts: options.sessionPorts }),
     ...(options.idleMillis === undefined ? {} : { idleMicros: (options.idleMillis * 1000) as never }),
   });

@@ -29,3 +29,23 @@ export const systemEntropy: Entropy = {
   bytes: (count) => new Uint8Array(randomBytes(count)),
   fraction: () => randomBytes(4).readUInt32BE() / 2 ** 32,
 };
+
+let ranThisTurn = false;
+const nextTurn = (): void => {
+  ranThisTurn = false;
+};
+
+/**
+ * Runs a function after what is going on now: the first one of a turn of the event loop as soon as the
+ * program has nothing more to do by itself, so that a lone query does not wait; later ones when the turn
+ * has handed in all that it has, so that they share datagrams.
+ */
+export function deferToTurn(run: () => void): void {
+  if (ranThisTurn) {
+    setImmediate(run);
+    return;
+  }
+  ranThisTurn = true;
+  setImmediate(nextTurn);
+  process.nextTick(run);
+}

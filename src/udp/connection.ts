@@ -112,6 +112,11 @@ export class SessionConnection implements Connection {
     this.touch();
   }
 
+  /** All that had arrived has been handed in: what it brings leaves now. */
+  handleDrained(): void {
+    if (this.#flushing) this.#flush();
+  }
+
   handleRefused(): void {
     this.#session.handleRefused(this.#options.clock.now());
     this.touch();
@@ -164,15 +169,17 @@ export class SessionConnection implements Connection {
   readonly touch = (): void => {
     if (this.#flushing || this.#closeReason !== undefined) return;
     this.#flushing = true;
-    this.#options.defer(() => {
-      this.#flushing = false;
-      this.#flush();
-    });
+    this.#options.defer(this.#runFlush);
+  };
+
+  readonly #runFlush = (): void => {
+    if (this.#flushing) this.#flush();
   };
 
   // ---------------------------------------------------------------- the loop
 
   #flush(): void {
+    this.#flushing = false;
     if (this.#closeReason !== undefined) return;
     const now = this.#options.clock.now();
     this.#session.handleTimeout(now);

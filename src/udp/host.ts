@@ -10,10 +10,12 @@ export interface DatagramSocketOptions {
   /** 0 takes a free port. */
   readonly port: number;
   /**
-   * Called for every datagram. The bytes are the callee's to keep. They may hold several packets,
+   * Called for every datagram. The bytes are borrowed for the call. They may hold several packets,
    * and with receive offload several datagrams glued together: packets carry their own length.
    */
   readonly onDatagram: (bytes: Uint8Array, fromHost: string, fromPort: number) => void;
+  /** Called by hosts that know it when all that had arrived has been handed in. */
+  readonly onDrained?: () => void;
   /** Called when the peer's host reported that the connected port is closed (ICMP). */
   readonly onRefused: () => void;
 }

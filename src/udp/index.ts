@@ -3,5 +3,6 @@
 export * from './clock.ts';
 export * from './connection.ts';
 export * from './host.ts';
+export * from './machine-host.ts';
 export * from './sockets.ts';
 export * from './transport.ts';

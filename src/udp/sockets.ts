@@ -41,7 +41,7 @@ async function openPlain(options: DatagramSocketOptions): Promise<DatagramSocket
   try {
     await wrapper.bind({ address: options.host, port: options.port, exclusive: true });
   } catch (error) {
-    throw bindError(error as NodeJS.ErrnoException, options);
+    throw bindError((error as NodeJS.ErrnoException).code, options, error);
   }
   socket.setRecvBufferSize(SOCKET_BUFFER_BYTES);
   socket.setSendBufferSize(SOCKET_BUFFER_BYTES);
@@ -86,23 +86,30 @@ async function openPlain(options: DatagramSocketOptions): Promise<DatagramSocket
   };
 }
 
-function bindError(error: NodeJS.ErrnoException, options: DatagramSocketOptions): GramlineError {
+/** Why a port could not be had, by the system's name of the failure. */
+export function bindError(
+  code: string | undefined,
+  options: DatagramSocketOptions,
+  cause?: unknown,
+): GramlineError {
   const at = `UDP port ${options.port} on ${options.host}`;
-  if (error.code === 'EADDRINUSE') {
+  if (code === 'EADDRINUSE') {
     return new GramlineError(
       'GRAMLINE_IN_USE',
       `${at} is taken: stop what uses it or choose another with --listen`,
-      {
-        cause: error,
-      },
+      { cause },
     );
   }
-  if (error.code === 'EACCES') {
-    return new GramlineError('GRAMLINE_INVALID', `${at} needs more rights: choose one above 1023`, {
-      cause: error,
-    });
+  if (code === 'EACCES') {
+    return new GramlineError('GRAMLINE_INVALID', `${at} needs more rights: choose one above 1023`, { cause });
   }
-  return new GramlineError('GRAMLINE_INVALID', `${at} cannot be opened (${error.code ?? error.message})`, {
-    cause: error,
-  });
+  return cannotOpen(options, code ?? String(cause), cause);
+}
+
+export function cannotOpen(options: DatagramSocketOptions, reason: string, cause?: unknown): GramlineError {
+  return new GramlineError(
+    'GRAMLINE_INVALID',
+    `UDP port ${options.port} on ${options.host} cannot be opened (${reason})`,
+    { cause },
+  );
 }

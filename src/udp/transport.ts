@@ -101,6 +101,7 @@ export class UdpTransport implements Transport {
         if (connection !== undefined) connection.handleDatagram(bytes);
         else if (fromHost === peerHost && fromPort === port) attempt?.handleDatagram(bytes);
       },
+      onDrained: () => connection?.handleDrained(),
       onRefused: () => connection?.handleRefused(),
     });
     try {
@@ -177,6 +178,7 @@ export class UdpTransport implements Transport {
       const socket = await this.#openSessionSocket({
         host: front.host,
         onDatagram: (bytes) => connection?.handleDatagram(bytes),
+        onDrained: () => connection?.handleDrained(),
         onRefused: () => connection?.handleRefused(),
       });
       opened = socket;

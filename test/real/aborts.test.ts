@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { seconds } from '../../src/base/units.ts';
 import type { Client, PutOptions } from '../../src/index.ts';
 import type { ObjectSource } from '../../src/nodes/client.ts';
-import { plainHost } from '../../src/udp/sockets.ts';
+import { machineHost } from '../../src/udp/machine-host.ts';
 import { eventually, TestCluster } from '../support/cluster.ts';
 import { tappedHost } from '../support/tapped-host.ts';
 
@@ -18,7 +18,7 @@ const BYTES = 6_000_000;
 let muteAfter = Number.POSITIVE_INFINITY;
 /** From its `deafAfter`-th datagram on, it hears nothing of the cluster, and is heard. */
 let deafAfter = Number.POSITIVE_INFINITY;
-const host = tappedHost(plainHost, ({ direction, bytes }) => {
+const host = tappedHost(machineHost(), ({ direction, bytes }) => {
   if (direction === 'received') {
     deafAfter -= 1;
     return deafAfter < 0 ? undefined : bytes;

@@ -2,7 +2,7 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
-import { plainHost } from '../../src/udp/sockets.ts';
+import { machineHost } from '../../src/udp/machine-host.ts';
 import { TestCluster } from '../support/cluster.ts';
 import { type ImpairedHost, impairedHost } from '../support/impaired-host.ts';
 
@@ -33,7 +33,7 @@ async function moveBothWays(host: ImpairedHost, bytes: number, datagramBytesMax?
 
 describe('a network that drops 5 %, duplicates 2 % and reorders 5 % in both directions', () => {
   it('carries 100 MB there and back unharmed', async () => {
-    const host = impairedHost(plainHost, { seed: 7, send: BAD, receive: BAD });
+    const host = impairedHost(machineHost(), { seed: 7, send: BAD, receive: BAD });
     const { putSeconds, getSeconds, counts } = await moveBothWays(host, 100_000_000);
     console.log(
       `put ${putSeconds.toFixed(1)} s, get ${getSeconds.toFixed(1)} s, ${counts.segmentsResent} segments resent`,
@@ -48,7 +48,7 @@ describe('a network that drops 5 %, duplicates 2 % and reorders 5 % in both dire
   }, 60_000);
 
   it('carries 5 MB in Ethernet-sized datagrams there and back unharmed', async () => {
-    const host = impairedHost(plainHost, { seed: 8, send: BAD, receive: BAD });
+    const host = impairedHost(machineHost(), { seed: 8, send: BAD, receive: BAD });
     const { putSeconds, getSeconds, counts } = await moveBothWays(host, 5_000_000, 1_472);
     console.log(
       `put ${putSeconds.toFixed(1)} s, get ${getSeconds.toFixed(1)} s, ${counts.segmentsResent} segments resent`,

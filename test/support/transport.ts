@@ -4,8 +4,8 @@ import { lookup } from 'node:dns/promises';
 import { deriveClusterKeys } from '../../src/crypto/index.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import type { Log } from '../../src/nodes/ports.ts';
-import { systemClock, systemEntropy } from '../../src/udp/clock.ts';
-import { plainHost } from '../../src/udp/sockets.ts';
+import { deferToTurn, systemClock, systemEntropy } from '../../src/udp/clock.ts';
+import { machineHost } from '../../src/udp/machine-host.ts';
 import { type TransportOptions, UdpTransport } from '../../src/udp/transport.ts';
 
 export const SILENT: Log = { info() {}, warn() {}, error() {} };
@@ -18,12 +18,12 @@ export function frontSecret(secret: Uint8Array, rights = ALL_RIGHTS) {
 
 export function loopbackTransport(options: Partial<TransportOptions> = {}): UdpTransport {
   return new UdpTransport({
-    host: plainHost,
+    host: machineHost(),
     clock: systemClock,
     entropy: systemEntropy,
     suite: nodeSuite,
     secrets: [frontSecret(SECRET)],
-    defer: (run) => setImmediate(run),
+    defer: deferToTurn,
     resolve: async (host) => (await lookup(host)).address,
     log: SILENT,
     ...options,

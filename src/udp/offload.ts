@@ -1,0 +1,204 @@
+/**
+ * The datagram host of a Linux machine where C functions can be called: the kernel cuts one send into
+ * datagrams and glues received ones together, buffers are large, and IP never cuts what we send.
+ *
+ * We make and tune each descriptor, and `dgram` adopts it (`bind({ fd })`): its event loop wakes us with
+ * the first datagram, and we fetch the others that wait, many in one call, into buffers that are used
+ * again. Sends go to the kernel directly, and through `dgram` only where they would block. Front ports,
+ * which talk to many peers, receive as plain ones do.
+ */
+
+import type { Socket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+import { DgramAsPromised } from 'dgram-as-promised';
+import { KIB, MIB } from '../base/units.ts';
+import { IncomingBatch, LibC, OutgoingMessage } from '../native/index.ts';
+import type { DatagramHost, DatagramSocket, DatagramSocketOptions } from './host.ts';
+import { payloadBytesTo } from './interfaces.ts';
+import { bindError, cannotOpen, plainHost } from './sockets.ts';
+
+/** What is asked of the kernel; without the right to exceed it, it grants `net.core.rmem_max`. */
+const SOCKET_BUFFER_BYTES = 4 * MIB;
+/** Datagrams of one receive call, and room for each: one glued super-packet. */
+const BATCH_DATAGRAMS = 16;
+const BATCH_BUFFER_BYTES = 64 * KIB;
+/** Receive calls of one wake-up: then other sockets and timers get their turn. */
+const BATCHES_PER_WAKE_MAX = 8;
+
+/** Both ends of a connected socket, as `dgram` wants them where a send has to wait. */
+interface Peer {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The host, or undefined where this machine can't offer it: found out by trying. */
+export function tryOffload(): DatagramHost | undefined {
+  const libc = LibC.load();
+  if (libc === undefined || !works(libc)) return undefined;
+  const context: Context = {
+    libc,
+    batch: new IncomingBatch(libc, BATCH_DATAGRAMS, BATCH_BUFFER_BYTES),
+    messages: new WeakMap(),
+  };
+  return { offload: true, payloadBytesTo, open: (options) => openOffloaded(context, options) };
+}
+
+interface Context {
+  readonly libc: LibC;
+  /** Used within one wake-up only, so all sockets share it. */
+  readonly batch: IncomingBatch;
+  /** The description of each send buffer. */
+  readonly messages: WeakMap<Uint8Array, OutgoingMessage>;
+}
+
+/** Two datagrams of one send arrive at this very socket: options that are accepted and do nothing won't do. */
+function works(libc: LibC): boolean {
+  const fd = libc.udpSocket(4);
+  if (fd < 0) return false;
+  try {
+    if (!libc.setReceiveOffload(fd) || !libc.knowsSegmentOffload(fd)) return false;
+    const any = libc.socketAddress(4, '127.0.0.1', 0);
+    if (any === undefined || !libc.bind(fd, any)) return false;
+    const own = libc.localAddress(fd);
+    if (!libc.connect(fd, own)) return false;
+    const message = new OutgoingMessage(libc, new Uint8Array(new ArrayBuffer(TRIAL_BYTES)));
+    message.describe(libc, 0, TRIAL_BYTES, TRIAL_SEGMENT_BYTES);
+    if (libc.sendMessage(fd, message) !== TRIAL_BYTES) return false;
+    const batch = new IncomingBatch(libc, 4, TRIAL_BYTES);
+    const count = libc.receiveMessages(fd, batch);
+    let bytes = 0;
+    for (let index = 0; index < count; index++) bytes += batch.datagram(index).length;
+    return bytes === TRIAL_BYTES;
+  } finally {
+    libc.close(fd);
+  }
+}
+
+const TRIAL_BYTES = 300;
+const TRIAL_SEGMENT_BYTES = 200;
+
+async function openOffloaded(context: Context, options: DatagramSocketOptions): Promise<DatagramSocket> {
+  const { libc } = context;
+  const family = isIPv6(options.host) ? 6 : 4;
+  const local = libc.socketAddress(family, options.host, options.port);
+  // An address with a zone, or no address at all: the system's own resolver knows better.
+  if (local === undefined) return plainHost.open(options);
+  const fd = libc.udpSocket(family);
+  if (fd < 0) throw cannotOpen(options, libc.failure());
+  const receiveBufferBytes = tune(libc, fd, family);
+  if (!libc.bind(fd, local)) {
+    const error = bindError(libc.failure(), options);
+    libc.close(fd);
+    throw error;
+  }
+  const wrapper = DgramAsPromised.createSocket({ type: family === 6 ? 'udp6' : 'udp4' });
+  const { socket } = wrapper;
+  let peer: Peer | undefined;
+  let closing: Promise<void> | undefined;
+  const refused = (code: string | undefined): void => {
+    // [SES-13] A refusal is a fact about the peer, not a failure of ours.
+    if (code === 'ECONNREFUSED' && peer !== undefined && closing === undefined) options.onRefused();
+  };
+  socket.on('error', (error: NodeJS.ErrnoException) => refused(error.code));
+  await wrapper.bind({ fd, exclusive: true } as never);
+  const { address, port } = socket.address();
+
+  const fetchWaiting = (): void => {
+    const { batch } = context;
+    for (let calls = 0; calls < BATCHES_PER_WAKE_MAX && closing === undefined; calls++) {
+      const count = libc.receiveMessages(fd, batch);
+      if (count < 0) return refused(libc.failure());
+      for (let index = 0; index < count; index++) {
+        options.onDatagram(batch.datagram(index), peer!.host, peer!.port);
+      }
+      if (count < batch.size) return;
+    }
+  };
+  socket.on('message', (bytes, from) => {
+    options.onDatagram(bytes, from.address, from.port);
+    if (peer !== undefined) fetchWaiting();
+    options.onDrained?.();
+  });
+
+  return {
+    host: address,
+    port,
+    receiveBufferBytes,
+    async connect(host, peerPort) {
+      const remote = libc.socketAddress(family, host, peerPort);
+      if (remote === undefined || !libc.connect(fd, remote)) throw cannotOpen(options, libc.failure());
+      peer = { host, port: peerPort };
+    },
+    send(buffer, bytes, segmentBytes, to, onSent) {
+      if (closing === undefined) {
+        if (to !== undefined) return sendThrough(socket, buffer, 0, bytes, segmentBytes, to, onSent);
+        if (sendNow(context, fd, buffer, bytes, segmentBytes, refused) === 'blocked') {
+          return sendThrough(socket, buffer, 0, bytes, segmentBytes, peer!, onSent);
+        }
+      }
+      onSent?.();
+    },
+    close() {
+      closing ??= wrapper.close();
+      return closing;
+    },
+  };
+}
+
+/** Sets what may be set, and returns the bytes that may wait unread. */
+function tune(libc: LibC, fd: number, family: 4 | 6): number {
+  libc.setReceiveOffload(fd);
+  libc.setDontFragment(fd, family);
+  libc.setSendBuffer(fd, SOCKET_BUFFER_BYTES);
+  return libc.setReceiveBuffer(fd, SOCKET_BUFFER_BYTES);
+}
+
+/** Hands a send to the kernel. Anything but a full buffer is as good as sent: what failed is lost. */
+function sendNow(
+  context: Context,
+  fd: number,
+  buffer: Uint8Array,
+  bytes: number,
+  segmentBytes: number,
+  refused: (code: string) => void,
+): 'done' | 'blocked' {
+  const { libc, messages } = context;
+  let message = messages.get(buffer);
+  if (message === undefined) {
+    message = new OutgoingMessage(libc, buffer);
+    messages.set(buffer, message);
+  }
+  message.describe(libc, 0, bytes, segmentBytes);
+  if (libc.sendMessage(fd, message) >= 0) return 'done';
+  const failure = libc.failure();
+  if (failure === 'EAGAIN') return 'blocked';
+  refused(failure);
+  if (segmentBytes >= bytes || (failure !== 'EIO' && failure !== 'EINVAL')) return 'done';
+  // This interface can't be served with cut sends: each datagram goes alone.
+  for (let at = 0; at < bytes; at += segmentBytes) {
+    const part = Math.min(segmentBytes, bytes - at);
+    message.describe(libc, at, part, part);
+    libc.sendMessage(fd, message);
+  }
+  return 'done';
+}
+
+/** Sends through `dgram`, which waits where it must. */
+function sendThrough(
+  socket: Socket,
+  buffer: Uint8Array,
+  from: number,
+  bytes: number,
+  segmentBytes: number,
+  to: Peer,
+  onSent: (() => void) | undefined,
+): void {
+  let left = Math.ceil((bytes - from) / segmentBytes);
+  const done = (): void => {
+    left -= 1;
+    if (left === 0) onSent?.();
+  };
+  for (let at = from; at < bytes; at += segmentBytes) {
+    socket.send(buffer, at, Math.min(segmentBytes, bytes - at), to.port, to.host, done);
+  }
+}
