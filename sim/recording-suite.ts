@@ -35,6 +35,12 @@ export function recordingSuite(inner: Suite, onSeal: (keyId: number, nonceHex: s
         },
         open: (nonce, aad, sealed, into, at) => aead.open(nonce, aad, sealed, into, at),
         openNew: (nonce, aad, sealed) => aead.openNew(nonce, aad, sealed),
+        sealParts(nonce, head, body, into, at) {
+          onSeal(keyId, toHex(nonce));
+          return aead.sealParts(nonce, head, body, into, at);
+        },
+        openInPlace: (nonce, sealed) => aead.openInPlace(nonce, sealed),
+        wipe: () => aead.wipe(),
       };
     },
   };

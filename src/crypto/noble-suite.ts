@@ -10,6 +10,7 @@ import { x25519 } from '@noble/curves/ed25519.js';
 import { hmac } from '@noble/hashes/hmac.js';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { assert } from '../base/assert.ts';
+import { concatBytes } from '../base/bytes.ts';
 import {
   AEAD_KEY_BYTES,
   AEAD_NONCE_BYTES,
@@ -57,6 +58,7 @@ export const nobleSuite: Suite = {
 
 class NobleAead implements Aead {
   readonly #key: Uint8Array;
+  #wiped = false;
 
   constructor(key: Uint8Array) {
     assert(key.length === AEAD_KEY_BYTES, 'an AES-256 key has 32 bytes');
@@ -67,6 +69,7 @@ class NobleAead implements Aead {
     const sealedBytes = plaintext.length + AEAD_TAG_BYTES;
     assert(nonce.length === AEAD_NONCE_BYTES, 'a nonce has 12 bytes');
     assert(at + sealedBytes <= into.length, 'no room for the sealed bytes');
+    assert(!this.#wiped, 'the key was wiped');
     into.set(gcm(this.#key, nonce, aad).encrypt(plaintext), at);
     return sealedBytes;
   }
@@ -81,6 +84,7 @@ class NobleAead implements Aead {
 
   openNew(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     assert(nonce.length === AEAD_NONCE_BYTES, 'a nonce has 12 bytes');
+    assert(!this.#wiped, 'the key was wiped');
     if (sealed.length < AEAD_TAG_BYTES) return undefined;
     try {
       return gcm(this.#key, nonce, aad).decrypt(sealed);
@@ -88,4 +92,19 @@ class NobleAead implements Aead {
       return undefined;
     }
   }
+
+  sealParts(nonce: Uint8Array, head: Uint8Array, body: Uint8Array, into: Uint8Array, at: number): number {
+    return this.seal(nonce, EMPTY, concatBytes(head, body), into, at);
+  }
+
+  openInPlace(nonce: Uint8Array, sealed: Uint8Array): number {
+    return this.open(nonce, EMPTY, sealed, sealed, 0);
+  }
+
+  wipe(): void {
+    this.#key.fill(0);
+    this.#wiped = true;
+  }
 }
+
+const EMPTY = new Uint8Array(0);

@@ -108,6 +108,25 @@ export class SendKeys {
   }
 
   /**
+   * {@link sealRecord} of `head` and `body` as one plaintext, without putting them together first.
+   * `body` may lie in `into` exactly where its ciphertext goes [REC-1].
+   *
+   * @returns The bytes written to `into` from `at`: `head.length + body.length + AEAD_TAG_BYTES`.
+   * @throws AssertionError after {@link KEY_SEALINGS_LIMIT} sealings without an update.
+   */
+  sealRecordParts(
+    flowId: number,
+    recordNumber: number,
+    head: Uint8Array,
+    body: Uint8Array,
+    into: Uint8Array,
+    at: number,
+  ): number {
+    this.#count();
+    return this.#keys.record.sealParts(recordNonce(this.#nonce, flowId, recordNumber), head, body, into, at);
+  }
+
+  /**
    * Starts the next epoch and overwrites the secret of the last one [KEY-7]. To be called only once the
    * peer acknowledged a packet of the current epoch [KEY-12].
    */
@@ -152,7 +171,7 @@ export class ReceiveKeys {
    * advances the keys [KEY-8]. Never throws on hostile bytes.
    *
    * @param epochBits The sender's epoch modulo 4, from the header.
-   * @returns The length of the plaintext written to `into` from `at`; or -1, with `into` untouched.
+   * @returns The length of the plaintext written to `into` from `at`; or -1, see {@link Aead.open}.
    */
   openControl(
     epochBits: number,
@@ -187,6 +206,22 @@ export class ReceiveKeys {
     const plaintext = aead.openNew(recordNonce(this.#nonce, flowId, recordNumber), EMPTY, sealed);
     if (plaintext !== undefined && ahead === NEXT) this.#advance();
     return plaintext;
+  }
+
+  /**
+   * Opens one record over its own bytes: the plaintext stands at the beginning of `sealed`. Epochs as in
+   * {@link openControl}: the bits name one key, so no second attempt on the same bytes is ever needed.
+   *
+   * @returns The length of the plaintext; or -1, after which `sealed` is to be thrown away: it may hold
+   * neither ciphertext nor plaintext.
+   */
+  openRecordInPlace(epochBits: number, flowId: number, recordNumber: number, sealed: Uint8Array): number {
+    const ahead = this.#ahead(epochBits);
+    const aead = ahead === PREVIOUS ? this.#previousRecord : this.#keysAhead(ahead)?.record;
+    if (aead === undefined) return -1; // [KEY-10]
+    const bytes = aead.openInPlace(recordNonce(this.#nonce, flowId, recordNumber), sealed);
+    if (bytes >= 0 && ahead === NEXT) this.#advance();
+    return bytes;
   }
 
   /**

@@ -37,11 +37,13 @@ export interface Aead {
    *
    * Never throws, whatever `sealed` and `aad` hold.
    *
-   * @returns The length of the plaintext; or -1, with `into` untouched, when the tag does not match,
-   * `sealed` is shorter than a tag, or `into` lacks room.
+   * @returns The length of the plaintext; or -1 when the tag does not match, `sealed` is shorter than a
+   * tag, or `into` lacks room. After -1 the part of `into` that was meant for the plaintext is untouched
+   * or zeros: it never holds bytes that nobody vouched for.
    * @throws AssertionError when the nonce has another length than 12.
    */
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array, into: Uint8Array, at: number): number;
+
   /**
    * The plaintext in memory of its own, which belongs to the caller: for records, which are large and
    * handed on. Undefined when the tag does not match or `sealed` is shorter than a tag. Never throws,
@@ -50,6 +52,30 @@ export interface Aead {
    * @throws AssertionError when the nonce has another length than 12.
    */
   openNew(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
+
+  /**
+   * Seals `head` and `body` as one plaintext without additional data: the same bytes as {@link seal} of
+   * the two in one array, without the copy. `body` may lie in `into` exactly where its ciphertext goes;
+   * otherwise neither part may overlap what is written.
+   *
+   * @returns The bytes written: `head.length + body.length + AEAD_TAG_BYTES`.
+   * @throws AssertionError when the nonce has another length or `into` lacks room.
+   */
+  sealParts(nonce: Uint8Array, head: Uint8Array, body: Uint8Array, into: Uint8Array, at: number): number;
+
+  /**
+   * Opens `sealed`, which has no additional data, over itself: the plaintext stands at its beginning.
+   *
+   * Never throws, whatever `sealed` holds.
+   *
+   * @returns The length of the plaintext; or -1 when the tag does not match or `sealed` is shorter than
+   * a tag. After -1 what `sealed` holds is undefined, not even the ciphertext: throw it away.
+   * @throws AssertionError when the nonce has another length than 12.
+   */
+  openInPlace(nonce: Uint8Array, sealed: Uint8Array): number;
+
+  /** Overwrites what this object owns of the key. Nothing else may be called afterwards. */
+  wipe(): void;
 }
 
 /** The algorithms of `25519_AESGCM_SHA256`. Arrays that are returned belong to the caller. */

@@ -59,6 +59,7 @@ describe.each(SUITES)('packet protection over the $name provider', (suite) => {
     for (let bit = 0; bit < control.length * 8; bit++) {
       expect(receive.openControl(0, 7, HEADER, flipBit(control, bit), into, 0)).toBe(-1);
       expect(receive.openRecord(0, 3, 9, flipBit(record, bit))).toBeUndefined();
+      expect(receive.openRecordInPlace(0, 3, 9, flipBit(record, bit))).toBe(-1);
     }
     for (let bit = 0; bit < HEADER.length * 8; bit++) {
       expect(receive.openControl(0, 7, flipBit(HEADER, bit), control, into, 0)).toBe(-1);
@@ -73,6 +74,29 @@ describe.each(SUITES)('packet protection over the $name provider', (suite) => {
     expect(into).toEqual(new Uint8Array(10));
     expect(openControl7(receive, 0, control)).toBe(4);
     expect(openRecord9(receive, 0, record)).toBe(4);
+  });
+
+  it('seals a record in two parts and opens it in place, in every epoch', () => {
+    const send = new SendKeys(suite, SECRET);
+    const receive = new ReceiveKeys(suite, SECRET);
+    let before: Uint8Array | undefined;
+    for (let epoch = 0; epoch < 6; epoch++) {
+      const sealed = new Uint8Array(30 + AEAD_TAG_BYTES);
+      expect(send.sealRecordParts(3, 9, rising(10), rising(20, 10), sealed, 0)).toBe(sealed.length);
+      const whole = new Uint8Array(sealed.length);
+      send.sealRecord(3, 9, rising(30), whole, 0);
+      expect(sealed).toEqual(whole);
+      expect(receive.openRecordInPlace(epoch & 3, 3, 9, sealed)).toBe(30);
+      expect(sealed.subarray(0, 30)).toEqual(rising(30));
+      expect(receive.epoch).toBe(epoch);
+      if (before !== undefined) {
+        expect(receive.openRecordInPlace((epoch - 1) & 3, 3, 9, before.slice())).toBe(30);
+        expect(receive.openRecordInPlace((epoch + 2) & 3, 3, 9, before.slice())).toBe(-1);
+      }
+      before = whole;
+      expect(send.sealings).toBe(2);
+      send.update();
+    }
   });
 
   it('keeps control packets and records apart [REC-1]', () => {
@@ -213,7 +237,14 @@ describe('the count of sealings', () => {
     expect(KEY_SEALINGS_LIMIT).toBe(2 * KEY_SEALINGS_MAX);
     const idle: Suite = {
       ...nodeSuite,
-      aead: () => ({ seal: () => 0, open: () => -1, openNew: () => undefined }),
+      aead: () => ({
+        seal: () => 0,
+        open: () => -1,
+        openNew: () => undefined,
+        sealParts: () => 0,
+        openInPlace: () => -1,
+        wipe: () => undefined,
+      }),
     };
     const send = new SendKeys(idle, SECRET);
     for (let count = 0; count < KEY_SEALINGS_LIMIT; count++) send.sealControl(count, EMPTY, EMPTY, EMPTY, 0);

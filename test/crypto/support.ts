@@ -75,6 +75,12 @@ export function countingSuite(
           counts.open++;
           return aead.openNew(nonce, aad, sealed);
         },
+        sealParts: (nonce, head, body, into, at) => aead.sealParts(nonce, head, body, into, at),
+        openInPlace(nonce, sealed) {
+          counts.open++;
+          return aead.openInPlace(nonce, sealed);
+        },
+        wipe: () => aead.wipe(),
       };
     },
   };
