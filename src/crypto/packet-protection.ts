@@ -209,6 +209,26 @@ export class ReceiveKeys {
   }
 
   /**
+   * Opens one record into `into` from 0, which does not overlap `sealed`. Epochs as in {@link openControl}.
+   *
+   * @returns The length of the plaintext; or -1, see {@link Aead.open}.
+   */
+  openRecordInto(
+    epochBits: number,
+    flowId: number,
+    recordNumber: number,
+    sealed: Uint8Array,
+    into: Uint8Array,
+  ): number {
+    const ahead = this.#ahead(epochBits);
+    const aead = ahead === PREVIOUS ? this.#previousRecord : this.#keysAhead(ahead)?.record;
+    if (aead === undefined) return -1; // [KEY-10]
+    const bytes = aead.open(recordNonce(this.#nonce, flowId, recordNumber), EMPTY, sealed, into, 0);
+    if (bytes >= 0 && ahead === NEXT) this.#advance();
+    return bytes;
+  }
+
+  /**
    * Opens one record over its own bytes: the plaintext stands at the beginning of `sealed`. Epochs as in
    * {@link openControl}: the bits name one key, so no second attempt on the same bytes is ever needed.
    *

@@ -73,9 +73,9 @@ export class ControlSealer {
     return bytes;
   }
 
-  /** Seals a record; returns the epoch's bits for its segment headers. */
-  sealRecord(flowId: number, number: number, plaintext: Uint8Array, into: Uint8Array): number {
-    this.#keys.sealRecord(flowId, number, plaintext, into, 0);
+  /** Seals `head` and `body` as one record; returns the epoch's bits for its segment headers. */
+  sealRecord(flowId: number, number: number, head: Uint8Array, body: Uint8Array, into: Uint8Array): number {
+    this.#keys.sealRecordParts(flowId, number, head, body, into, 0);
     return this.epochBits;
   }
 

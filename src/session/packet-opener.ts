@@ -83,12 +83,21 @@ export class PacketOpener {
     return OPENED.subarray(0, bytes);
   }
 
-  /** The plaintext of a sealed record, the caller's; undefined when its seal does not hold. */
-  openRecord(epochBits: number, flowId: number, record: number, sealed: Uint8Array): Uint8Array | undefined {
+  /** Opens a sealed record into `into`, which may be `sealed` itself; its bytes, or -1 when its seal does not hold. */
+  openRecord(
+    epochBits: number,
+    flowId: number,
+    record: number,
+    sealed: Uint8Array,
+    into: Uint8Array,
+  ): number {
     const { epoch } = this.#keys;
-    const plaintext = this.#keys.openRecord(epochBits, flowId, record, sealed);
+    const bytes =
+      into === sealed
+        ? this.#keys.openRecordInPlace(epochBits, flowId, record, sealed)
+        : this.#keys.openRecordInto(epochBits, flowId, record, sealed, into);
     if (this.#keys.epoch !== epoch) this.#options.onKeyUpdate();
-    return plaintext;
+    return bytes;
   }
 
   /** Three PTOs after an update: control packets of the epoch before are no longer taken [KEY-11]. */

@@ -3,7 +3,7 @@
  * given back as the reader takes them.
  */
 
-import { RecordAssembly } from '../reliability/index.ts';
+import { giveRecordBuffer, RecordAssembly, takeRecordBuffer } from '../reliability/index.ts';
 import {
   decodeRecordHeader,
   isFailure,
@@ -24,19 +24,24 @@ import {
 /** CREDIT is sent when it would move by this share of the window. */
 const CREDIT_SHARE = 4;
 
-/** The plaintext of a sealed record of this flow, the caller's; undefined when its seal does not hold. */
+/**
+ * Opens a sealed record of this flow into `into`, which may be `sealed` itself; the bytes of its
+ * plaintext, or -1 when its seal does not hold.
+ */
 export type RecordOpener = (
   epochBits: number,
   flowId: number,
   record: number,
   sealed: Uint8Array,
-) => Uint8Array | undefined;
+  into: Uint8Array,
+) => number;
 
 export interface IncomingRecord {
   readonly offset: number;
   readonly encoding: RecordEncoding;
   readonly plainBytes: number;
   readonly dataLeft: number;
+  /** The reader's, who may give it back with `giveRecordBuffer`. */
   readonly payload: Uint8Array;
 }
 
@@ -111,7 +116,10 @@ export class ReceiveFlow {
     if (this.#isCrowded(record)) return 'dropped';
     if (packet.payload.length === packet.sealedBytes) {
       // [REC-17] A record of one segment whose seal does not hold is dropped like any forged packet.
-      return this.#openRecord(packet, packet.payload) ?? 'dropped';
+      const into = takeRecordBuffer(packet.sealedBytes);
+      const outcome = this.#openRecord(packet, packet.payload, into);
+      if (outcome === undefined) giveRecordBuffer(into);
+      return outcome ?? 'dropped';
     }
     const assembly = this.#assemblyFor(packet);
     if (assembly === undefined) return 'dropped';
@@ -119,7 +127,7 @@ export class ReceiveFlow {
     // Of two segments that state different lengths one is forged, and nobody can say which.
     if (added === 'length-changed') return this.#spoil(record);
     if (!assembly.complete) return added === 'fresh' ? 'kept' : 'stale';
-    return this.#openRecord(packet, assembly.bytes) ?? this.#spoil(record);
+    return this.#openRecord(packet, assembly.bytes, assembly.bytes) ?? this.#spoil(record);
   }
 
   /** The next record in order, or undefined when none is ready. */
@@ -182,19 +190,25 @@ export class ReceiveFlow {
     return this.#failures >= RECORD_FAILURES_MAX ? 'tampered' : 'spoiled';
   }
 
-  #dropAssembly(record: number): void {
+  #dropAssembly(record: number, kept?: Uint8Array): void {
     const assembly = this.#assemblies.get(record);
     if (assembly === undefined) return;
     this.#assemblies.delete(record);
     this.#assemblyBytes -= assembly.bytes.length;
-    assembly.release();
+    if (assembly.bytes !== kept) assembly.release();
   }
 
   /** `opened`, a violation, or undefined when the seal does not hold. */
-  #openRecord(packet: SegmentPacket, sealed: Uint8Array): 'opened' | Violation | undefined {
-    const plaintext = this.#open(packet.epochBits, this.id, packet.record, sealed);
-    if (plaintext === undefined) return undefined;
-    this.#dropAssembly(packet.record);
+  #openRecord(
+    packet: SegmentPacket,
+    sealed: Uint8Array,
+    into: Uint8Array,
+  ): 'opened' | Violation | undefined {
+    const bytes = this.#open(packet.epochBits, this.id, packet.record, sealed, into);
+    if (bytes < 0) return undefined;
+    // Unfinished segments of the same record give their memory back; what was opened in place is kept.
+    this.#dropAssembly(packet.record, into);
+    const plaintext = into.subarray(0, bytes);
     const header = decodeRecordHeader(plaintext);
     if (isFailure(header)) return violation('REC-14', `record header: ${header}`);
     const record = { ...header, payload: plaintext.subarray(RECORD_HEADER_BYTES) };

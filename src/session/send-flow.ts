@@ -29,11 +29,12 @@ export interface OutgoingRecord {
   readonly payload: Uint8Array;
 }
 
-/** Seals `plaintext` as this flow's record `number` into `into`; returns the epoch's bits. */
+/** Seals `head` and `body` as this flow's record `number` into `into`; returns the epoch's bits. */
 export type RecordSealer = (
   flowId: number,
   number: number,
-  plaintext: Uint8Array,
+  head: Uint8Array,
+  body: Uint8Array,
   into: Uint8Array,
 ) => number;
 
@@ -66,8 +67,8 @@ export interface Segment {
   readonly resent: boolean;
 }
 
-/** Where records are laid out before sealing: used within one call only, so all flows share it. */
-const PLAINTEXT = new Uint8Array(RECORD_HEADER_BYTES + RECORD_BYTES_MAX);
+/** Where record headers are laid out before sealing: used within one call only, so all flows share it. */
+const HEADER = new Uint8Array(RECORD_HEADER_BYTES);
 
 export class SendFlow {
   readonly id: number;
@@ -292,7 +293,6 @@ export class SendFlow {
       const end = this.#offset + next.plainBytes;
       if (end > this.#limitBytes || end - this.#openedBytes > SEND_FLOW_BYTES_MAX) return;
       this.#queued.shift();
-      const plaintext = PLAINTEXT.subarray(0, RECORD_HEADER_BYTES + next.payload.length);
       encodeRecordHeader(
         {
           encoding: next.encoding,
@@ -300,13 +300,12 @@ export class SendFlow {
           dataLeft: next.dataLeft,
           plainBytes: next.plainBytes,
         },
-        plaintext,
+        HEADER,
         0,
       );
-      plaintext.set(next.payload, RECORD_HEADER_BYTES);
-      const sealed = takeRecordBuffer(plaintext.length + SEAL_OVERHEAD_BYTES);
+      const sealed = takeRecordBuffer(RECORD_HEADER_BYTES + next.payload.length + SEAL_OVERHEAD_BYTES);
       const number = this.#nextRecord++;
-      const epochBits = this.#seal(this.id, number, plaintext, sealed);
+      const epochBits = this.#seal(this.id, number, HEADER, next.payload, sealed);
       this.#offset += next.plainBytes;
       this.#finalSealed = next.dataLeft === 0;
       this.#records.set(number, {

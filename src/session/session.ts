@@ -98,7 +98,7 @@ export class Session {
       (frame) => frame.type !== FrameType.QUERY || this.#queries.isOutstanding(frame.id),
     );
     this.#flows = new FlowTable({
-      seal: (flowId, number, plaintext, into) => sealer.sealRecord(flowId, number, plaintext, into),
+      seal: (flowId, number, head, body, into) => sealer.sealRecord(flowId, number, head, body, into),
       open: (...record) => this.#opener.openRecord(...record),
       pool: options.pool,
       emit: (event) => this.#emit(event),
