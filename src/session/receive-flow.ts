@@ -199,11 +199,7 @@ export class ReceiveFlow {
   }
 
   /** `opened`, a violation, or undefined when the seal does not hold. */
-  #openRecord(
-    packet: SegmentPacket,
-    sealed: Uint8Array,
-    into: Uint8Array,
-  ): 'opened' | Violation | undefined {
+  #openRecord(packet: SegmentPacket, sealed: Uint8Array, into: Uint8Array): 'opened' | Violation | undefined {
     const bytes = this.#open(packet.epochBits, this.id, packet.record, sealed, into);
     if (bytes < 0) return undefined;
     // Unfinished segments of the same record give their memory back; what was opened in place is kept.
