@@ -180,9 +180,9 @@ export class LibC {
     return Number(this.#call.sendmsg(fd, message.header, MSG_DONTWAIT));
   }
 
-  /** Receives as many datagrams as wait and fit; how many, or -1. */
-  receiveMessages(fd: number, batch: IncomingBatch): number {
-    return Number(this.#call.recvmmsg(fd, batch.headers, batch.size, MSG_DONTWAIT, null));
+  /** Receives the datagrams that wait, at most `count` and what the batch has room for; how many, or -1. */
+  receiveMessages(fd: number, batch: IncomingBatch, count: number = batch.size): number {
+    return Number(this.#call.recvmmsg(fd, batch.headers, Math.min(count, batch.size), MSG_DONTWAIT, null));
   }
 
   #set(fd: number, level: number, option: number, value: number): boolean {

@@ -227,6 +227,13 @@ export class FlowTable {
     for (const flow of this.#sending.values()) flow.resendUnopened();
   }
 
+  /** Sealed bytes that have not been sent once. */
+  get unsentBytes(): number {
+    let sum = 0;
+    for (const flow of this.#sending.values()) sum += flow.unsentBytes;
+    return sum;
+  }
+
   get heldBytes(): number {
     let sum = 0;
     for (const flow of this.#receiving.values()) sum += flow.heldBytes;

@@ -96,6 +96,7 @@ export class SendFlow {
   /** Slices to be sent again, oldest first. */
   #again: SegmentContent[] = [];
   #wantsWritable = false;
+  #unsentBytes = 0;
 
   constructor(id: number, limitBytes: number, seal: RecordSealer) {
     this.id = id;
@@ -114,6 +115,11 @@ export class SendFlow {
     let sum = 0;
     for (const record of this.#records.values()) sum += record.sealed.length;
     return sum;
+  }
+
+  /** Sealed bytes that have not been sent once. */
+  get unsentBytes(): number {
+    return this.#unsentBytes;
   }
 
   /** Plaintext bytes that the receiver still lacks, as far as the writer has said: the shortest flow goes first [CC-4]. */
@@ -266,6 +272,7 @@ export class SendFlow {
     if (record.sealed.length > bytesMax && record.sealed.length <= WHOLE_RECORD_BYTES) return undefined;
     const bytes = Math.min(bytesMax, record.sealed.length - offset);
     this.#freshOffset += bytes;
+    this.#unsentBytes -= bytes;
     if (this.#freshOffset === record.sealed.length) {
       this.#freshRecord += 1;
       this.#freshOffset = 0;
@@ -306,6 +313,7 @@ export class SendFlow {
       const sealed = takeRecordBuffer(RECORD_HEADER_BYTES + next.payload.length + SEAL_OVERHEAD_BYTES);
       const number = this.#nextRecord++;
       const epochBits = this.#seal(this.id, number, HEADER, next.payload, sealed);
+      this.#unsentBytes += sealed.length;
       this.#offset += next.plainBytes;
       this.#finalSealed = next.dataLeft === 0;
       this.#records.set(number, {

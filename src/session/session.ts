@@ -10,12 +10,11 @@
 
 import { assert } from '../base/assert.ts';
 import { type Micros, micros } from '../base/units.ts';
-import { AEAD_TAG_BYTES, SendKeys } from '../crypto/index.ts';
+import { SendKeys } from '../crypto/index.ts';
 import { AckTracker, SEGMENT_NUMBER_JUMP_MAX, TimerTable } from '../reliability/index.ts';
 import {
   ACK_RANGES_MAX,
   CloseCode,
-  DATAGRAM_BYTES_MIN,
   decodeFrames,
   type Frame,
   FrameType,
@@ -23,7 +22,6 @@ import {
   isFailure,
   PacketType,
   ResultCode,
-  SEGMENT_HEADER_BYTES,
   type SealedPacket,
   type SegmentPacket,
   type SessionTag,
@@ -141,11 +139,6 @@ export class Session {
     return this.#transmitter.datagramBytes;
   }
 
-  /** Largest record plaintext that fits into one segment: the fallback of [REC-18]. */
-  get singleSegmentBytes(): number {
-    return DATAGRAM_BYTES_MIN - SEGMENT_HEADER_BYTES - AEAD_TAG_BYTES - 32;
-  }
-
   /** Bytes held for both directions, for the bounds that the simulator checks. */
   get memory(): { heldBytes: number; keptBytes: number; framesQueued: number; packetsInFlight: number } {
     return {
@@ -154,6 +147,11 @@ export class Session {
       framesQueued: this.#outbox.size,
       packetsInFlight: this.#transmitter.packetsInFlight,
     };
+  }
+
+  /** Sealed bytes of flows that have not been sent once. */
+  get unsentBytes(): number {
+    return this.#flows.unsentBytes;
   }
 
   // ---------------------------------------------------------------- what the driver asks for

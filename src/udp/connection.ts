@@ -6,7 +6,7 @@
 
 import { assert } from '../base/assert.ts';
 import { GramlineError } from '../base/errors.ts';
-import { type Micros, micros, millis, seconds } from '../base/units.ts';
+import { KIB, type Micros, micros, millis, seconds } from '../base/units.ts';
 import type {
   Call,
   CallOptions,
@@ -32,6 +32,8 @@ const CALL_TIMEOUT_MICROS: Micros = seconds(10);
 const CALL_SWEEP_MICROS: Micros = millis(100);
 /** Sends of one flush: then the loop turns, so that acks and timers get their turn. */
 const SENDS_PER_FLUSH_MAX = 16;
+/** Unsent bytes of flows that are worth a send before the tick ends. */
+const PUMP_BYTES_MIN = 48 * KIB;
 const EMPTY = new Uint8Array(0);
 
 export interface ConnectionOptions {
@@ -197,21 +199,36 @@ export class SessionConnection implements Connection {
 
   #transmit(now: Micros): void {
     for (let sent = 0; sent < SENDS_PER_FLUSH_MAX; sent++) {
-      const buffer = this.#options.buffers.take();
-      if (buffer === undefined) {
-        // All buffers are with the kernel: the flush goes on when one comes back.
-        this.#options.buffers.whenFree(this.touch);
-        return;
-      }
-      const transmit = this.#session.pollTransmit(now, buffer);
-      if (transmit === undefined) {
-        this.#options.buffers.give(buffer);
-        return;
-      }
-      this.#send(buffer, transmit);
+      if (this.#transmitOnce(now) !== 'sent') return;
     }
     this.touch();
   }
+
+  #transmitOnce(now: Micros): 'sent' | 'nothing' | 'no buffer' {
+    const { buffers } = this.#options;
+    const buffer = buffers.take();
+    if (buffer === undefined) {
+      // All buffers are with the kernel: the flush goes on when one comes back.
+      buffers.whenFree(this.touch);
+      return 'no buffer';
+    }
+    const transmit = this.#session.pollTransmit(now, buffer);
+    if (transmit === undefined) {
+      buffers.give(buffer);
+      return 'nothing';
+    }
+    this.#send(buffer, transmit);
+    return 'sent';
+  }
+
+  /** Sends at once what fills whole sends; the rest leaves with the flush of this tick. */
+  readonly #pump = (): void => {
+    if (this.#closeReason !== undefined || this.#session.unsentBytes < PUMP_BYTES_MIN) return;
+    const now = this.#options.clock.now();
+    for (let sent = 0; sent < SENDS_PER_FLUSH_MAX && this.#session.unsentBytes >= PUMP_BYTES_MIN; sent++) {
+      if (this.#transmitOnce(now) !== 'sent') return;
+    }
+  };
 
   #send(buffer: Uint8Array, transmit: Transmit): void {
     this.#socket.send(buffer, transmit.bytes, transmit.segmentBytes, undefined, () => {
@@ -310,7 +327,7 @@ export class SessionConnection implements Connection {
   }
 
   #sendFlow(id: number): PromisedSendFlow {
-    return new PromisedSendFlow(id, this.#session, this.touch, () => this.#sending.delete(id));
+    return new PromisedSendFlow(id, this.#session, this.touch, this.#pump, () => this.#sending.delete(id));
   }
 
   #receiveFlow(id: number): PromisedReceiveFlow {

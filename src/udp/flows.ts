@@ -27,17 +27,22 @@ export class PromisedSendFlow implements SendFlow {
   readonly #id: number;
   readonly #session: Session;
   readonly #touch: Touch;
+  readonly #pump: () => void;
   readonly #forget: () => void;
   readonly #changed = new Waiters();
   #writable = true;
   #delivered = false;
   #error: GramlineError | undefined;
 
-  /** `forget` is called when nothing more is to be told to this flow. */
-  constructor(id: number, session: Session, touch: Touch, forget: () => void) {
+  /**
+   * `pump` sends what fills whole sends by now; `forget` is called when nothing more is to be told to
+   * this flow.
+   */
+  constructor(id: number, session: Session, touch: Touch, pump: () => void, forget: () => void) {
     this.#id = id;
     this.#session = session;
     this.#touch = touch;
+    this.#pump = pump;
     this.#forget = forget;
   }
 
@@ -45,6 +50,8 @@ export class PromisedSendFlow implements SendFlow {
     if (this.#error !== undefined) throw this.#error;
     if (!this.#session.hasSend(this.#id)) throw this.#ended('the flow has ended');
     this.#writable = this.#session.writeRecord(this.#id, record);
+    // Sealed and sent in turn: the peer opens this record while the next one is made.
+    this.#pump();
     this.#touch();
     while (!this.#writable) {
       await this.#changed.wait();

@@ -19,11 +19,18 @@ import { bindError, cannotOpen, plainHost } from './sockets.ts';
 
 /** What is asked of the kernel; without the right to exceed it, it grants `net.core.rmem_max`. */
 const SOCKET_BUFFER_BYTES = 4 * MIB;
-/** Datagrams of one receive call, and room for each: one glued super-packet. */
-const BATCH_DATAGRAMS = 16;
+/** Room for one datagram, or for many that the kernel glued together. */
 const BATCH_BUFFER_BYTES = 64 * KIB;
-/** Receive calls of one wake-up: then other sockets and timers get their turn. */
-const BATCHES_PER_WAKE_MAX = 8;
+/** Datagrams of one receive call: few large ones, so that they are still in the cache when they are read. */
+const BATCH_DATAGRAMS = 32;
+const LARGE_BATCH_DATAGRAMS = 4;
+/** What counts as large. */
+const LARGE_BYTES = 8 * KIB;
+/**
+ * Bytes and calls of one wake-up: then readers get their turn, who give credit back, and other sockets.
+ */
+const WAKE_BYTES_MAX = 256 * KIB;
+const CALLS_PER_WAKE_MAX = 16;
 
 /** Both ends of a connected socket, as `dgram` wants them where a send has to wait. */
 interface Peer {
@@ -103,20 +110,25 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
   await wrapper.bind({ fd, exclusive: true } as never);
   const { address, port } = socket.address();
 
-  const fetchWaiting = (): void => {
+  const fetchWaiting = (firstBytes: number): void => {
     const { batch } = context;
-    for (let calls = 0; calls < BATCHES_PER_WAKE_MAX && closing === undefined; calls++) {
-      const count = libc.receiveMessages(fd, batch);
+    let bytes = firstBytes;
+    let size = firstBytes >= LARGE_BYTES ? LARGE_BATCH_DATAGRAMS : BATCH_DATAGRAMS;
+    for (let calls = 0; calls < CALLS_PER_WAKE_MAX && bytes < WAKE_BYTES_MAX; calls++) {
+      const count = libc.receiveMessages(fd, batch, size);
       if (count < 0) return refused(libc.failure());
-      for (let index = 0; index < count; index++) {
-        options.onDatagram(batch.datagram(index), peer!.host, peer!.port);
+      for (let index = 0; index < count && closing === undefined; index++) {
+        const datagram = batch.datagram(index);
+        bytes += datagram.length;
+        options.onDatagram(datagram, peer!.host, peer!.port);
       }
-      if (count < batch.size) return;
+      if (count < size || closing !== undefined) return;
+      if (bytes >= LARGE_BYTES * (size + 1)) size = LARGE_BATCH_DATAGRAMS;
     }
   };
   socket.on('message', (bytes, from) => {
     options.onDatagram(bytes, from.address, from.port);
-    if (peer !== undefined) fetchWaiting();
+    if (peer !== undefined) fetchWaiting(bytes.length);
     options.onDrained?.();
   });
 

@@ -8,6 +8,7 @@ import { seconds } from '../../src/base/units.ts';
 import type { Client, PutOptions } from '../../src/index.ts';
 import type { ObjectSource } from '../../src/nodes/client.ts';
 import { machineHost } from '../../src/udp/machine-host.ts';
+import { PacketType } from '../../src/wire/index.ts';
 import { eventually, TestCluster } from '../support/cluster.ts';
 import { tappedHost } from '../support/tapped-host.ts';
 
@@ -16,12 +17,14 @@ const BYTES = 6_000_000;
 
 /** What the client sends from its `muteAfter`-th datagram on is lost: the cluster has gone silent for it. */
 let muteAfter = Number.POSITIVE_INFINITY;
-/** From its `deafAfter`-th datagram on, it hears nothing of the cluster, and is heard. */
-let deafAfter = Number.POSITIVE_INFINITY;
+/** Once it was welcomed, it hears nothing of the cluster, and is heard. */
+let deafOnceWelcomed = false;
+let welcomed = false;
 const host = tappedHost(machineHost(), ({ direction, bytes }) => {
   if (direction === 'received') {
-    deafAfter -= 1;
-    return deafAfter < 0 ? undefined : bytes;
+    const wasWelcomed = welcomed;
+    welcomed ||= bytes[0] === PacketType.WELCOME;
+    return deafOnceWelcomed && wasWelcomed ? undefined : bytes;
   }
   muteAfter -= 1;
   return muteAfter < 0 ? undefined : bytes;
@@ -32,7 +35,8 @@ const app: Client = cluster.client();
 afterAll(() => cluster.close());
 beforeEach(() => {
   muteAfter = Number.POSITIVE_INFINITY;
-  deafAfter = Number.POSITIVE_INFINITY;
+  deafOnceWelcomed = false;
+  welcomed = false;
 });
 
 /** A client of that host. The cluster forgets it soon after it fell silent. */
@@ -123,8 +127,8 @@ describe('a put that is aborted', () => {
 
   it('before it hears that space was reserved for it, gives that back', async () => {
     const abort = new AbortController();
-    // COOKIE and WELCOME.
-    deafAfter = 2;
+    deafOnceWelcomed = true;
+    welcomed = false;
     const deaf = cluster.client({ transport: { host, idleMicros: seconds(60) } });
     const put = deaf.put(randomBytes(BYTES), { replicas: 2, signal: abort.signal });
     const outcome = expect(put).rejects.toBe(REASON);
