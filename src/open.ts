@@ -9,13 +9,13 @@ import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { toHex, utf8 } from './base/bytes.ts';
 import { GramlineError } from './base/errors.ts';
+import { bestSuite } from './crypto/best-suite.ts';
 import {
   CLUSTER_SECRET_BYTES,
   deriveClusterKeys,
   PASSPHRASE_CHARS_MIN,
   stretchPassphrase,
 } from './crypto/index.ts';
-import { nodeSuite } from './crypto/node-suite.ts';
 import { DefsTextGateway } from './gateways/defs-text.ts';
 import {
   Client,
@@ -95,7 +95,7 @@ export async function openCoordinator(options: CoordinatorOpenOptions): Promise<
       transport: transportOf(options),
       clock: systemClock,
       entropy: systemEntropy,
-      suite: nodeSuite,
+      suite: bestSuite(),
       state,
       clusterId: state.clusterId,
       admissionSecret: admissionSecretOf(options),
@@ -149,7 +149,7 @@ export async function openNode(options: NodeOpenOptions): Promise<StorageNode> {
       transport: transportOf(options),
       clock: systemClock,
       entropy: systemEntropy,
-      suite: nodeSuite,
+      suite: bestSuite(),
       store,
       compression: lz4Compression,
       coordinators: options.coordinators,
@@ -265,9 +265,9 @@ function transportOf(options: CommonOptions): UdpTransport {
     host: machineHost((sentence) => log.info(sentence)),
     clock: systemClock,
     entropy: systemEntropy,
-    suite: nodeSuite,
+    suite: bestSuite(),
     secrets: grants.map(({ secret, rights }: SecretGrant) => ({
-      keys: deriveClusterKeys(nodeSuite, checkedSecret(secret)),
+      keys: deriveClusterKeys(bestSuite(), checkedSecret(secret)),
       rights: rights === undefined ? ALL_RIGHTS : { ...NO_RIGHTS, ...rights },
     })),
     defer: deferToTurn,

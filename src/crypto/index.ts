@@ -1,8 +1,8 @@
 /**
  * The crypto room: who said it, unseen and unrepeated?
  *
- * The two providers are imported by their own paths (`node-suite.ts`, `noble-suite.ts`): whoever opens
- * a session chooses one, and the rooms that import this file stay free of `node:crypto`.
+ * The providers are imported by their own paths: whoever opens a session takes one, as a rule from
+ * `best-suite.ts`, and the rooms that import this file stay free of `node:crypto` and of C.
  */
 
 export * from './cluster-keys.ts';

@@ -1,8 +1,8 @@
 /**
- * The default crypto provider: `node:crypto`, that is OpenSSL.
+ * The crypto provider that works wherever Node does: `node:crypto`, that is OpenSSL.
  *
- * The one file of the pure rooms that imports a `node:*` module. Its twin is `noble-suite.ts`; the
- * port and its promises are in `suite.ts`. Left out: asynchronous and worker-thread variants, since a
+ * The one file of the pure rooms that imports a `node:*` module. `openssl-suite.ts` is quicker and
+ * takes its place where it can; the port and its promises are in `suite.ts`. Left out: asynchronous and worker-thread variants, since a
  * call costs 3 us to 25 us.
  */
 

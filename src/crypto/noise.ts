@@ -114,6 +114,7 @@ export class CipherState {
   wipe(): void {
     this.#k?.fill(0);
     this.#k = undefined;
+    this.#aead?.wipe();
     this.#aead = undefined;
     this.#n = 0;
   }

@@ -6,8 +6,8 @@
  * and checks replays first (`replay-window.ts`). Left out: header layout, packet numbering, and the
  * choice of what goes into a record. Stateless about numbers: the caller never gives one twice.
  *
- * Overwriting a secret with zeros is done where this code owns the bytes; the copy inside a provider's
- * key object goes when the object is collected.
+ * Overwriting a secret with zeros is done where this code owns the bytes, and providers are told to do
+ * the same; what is left in a provider's key object goes when the object is collected.
  */
 
 import { assert } from '../base/assert.ts';
@@ -133,6 +133,8 @@ export class SendKeys {
   update(): void {
     const next = nextEpochKeys(this.#suite, this.#keys);
     this.#keys.secret.fill(0);
+    this.#keys.control.wipe();
+    this.#keys.record.wipe();
     this.#keys = next;
     this.#epoch++;
     this.#sealings = 0;
@@ -249,6 +251,7 @@ export class ReceiveKeys {
    * stays until the next update, because a resent segment is the old ciphertext [REC-3].
    */
   dropPreviousControl(): void {
+    this.#previousControl?.wipe();
     this.#previousControl = undefined;
   }
 
@@ -266,6 +269,8 @@ export class ReceiveKeys {
 
   #advance(): void {
     assert(this.#next !== undefined, 'the next epoch opened a packet, so its keys exist');
+    this.#previousControl?.wipe();
+    this.#previousRecord?.wipe();
     this.#previousControl = this.#current.control;
     this.#previousRecord = this.#current.record;
     this.#current.secret.fill(0); // [KEY-7]

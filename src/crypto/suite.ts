@@ -1,8 +1,8 @@
 /**
  * The port behind which a crypto provider stands: SHA-256, HMAC, X25519 and AES-256-GCM, no more.
  *
- * Providers: `node-suite.ts` (the default) and `noble-suite.ts` (portable, and the second opinion in
- * tests); both give the same bytes. Everything else in this room is built on this interface. Left
+ * Providers: `openssl-suite.ts` (the quickest), `node-suite.ts` (where that can't be had) and
+ * `noble-suite.ts` (portable, and the second opinion in tests); all give the same bytes. Everything else in this room is built on this interface. Left
  * out: randomness (callers inject entropy), signatures, and any choice between algorithms.
  */
 

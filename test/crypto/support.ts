@@ -1,12 +1,17 @@
-/** What the tests of this room share: both providers, the vector files, and odds and ends of bytes. */
+/** What the tests of this room share: the providers, the vector files, and odds and ends of bytes. */
 
 import { readFileSync } from 'node:fs';
 import { fromHex } from '../../src/base/bytes.ts';
+import { openOpensslSuite } from '../../src/crypto/best-suite.ts';
 import { nobleSuite } from '../../src/crypto/noble-suite.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
+import type { OpensslSuite } from '../../src/crypto/openssl-suite.ts';
 import type { Suite } from '../../src/crypto/suite.ts';
 
-export const SUITES: readonly Suite[] = [nodeSuite, nobleSuite];
+export const OPENSSL: OpensslSuite | undefined = openOpensslSuite();
+
+/** All providers that work here; `node` and `noble` do everywhere. */
+export const SUITES: readonly Suite[] = [nodeSuite, nobleSuite, ...(OPENSSL === undefined ? [] : [OPENSSL])];
 
 /** The parsed vector file `test/vectors/<name>.json`. */
 export function readVectors<Shape>(name: string): Shape {
@@ -89,7 +94,10 @@ export function countingSuite(
 /** `inner`, keeping each HMAC and AEAD key array that it is given: the very array, not a copy. */
 export function capturingSuite(inner: Suite, keys: Set<Uint8Array>): Suite {
   return {
-    ...inner,
+    name: inner.name,
+    sha256: (...parts) => inner.sha256(...parts),
+    keyPair: (privateKey) => inner.keyPair(privateKey),
+    dh: (pair, publicKey) => inner.dh(pair, publicKey),
     hmacSha256(key, ...parts) {
       keys.add(key);
       return inner.hmacSha256(key, ...parts);
