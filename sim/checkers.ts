@@ -349,12 +349,15 @@ export async function checkObjects(violations: Violations, name: string, store: 
         wrong('is listed, and not there');
         continue;
       }
-      const plain = await reader.read(0, bytes);
-      await reader.close();
       const digest = nodeHashing.sha256();
-      digest.update(plain);
-      if (plain.length !== bytes || !equalBytes(digest.digest(), hash))
-        wrong('has other bytes than its name');
+      let at = 0;
+      for (let count = -1; count !== 0; at += count) {
+        const plain = await reader.read(at, bytes);
+        digest.update(plain);
+        count = plain.length;
+      }
+      await reader.close();
+      if (at !== bytes || !equalBytes(digest.digest(), hash)) wrong('has other bytes than its name');
     } catch (error) {
       // Damage that is found is not served.
       if (!isGramlineError(error, 'GRAMLINE_CORRUPT')) throw error;

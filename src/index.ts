@@ -9,6 +9,7 @@ export type {
   ClusterStatus,
   GetOptions,
   ObjectPlaces,
+  ObjectSink,
   ObjectSource,
   Progress,
   PutOptions,

@@ -6,18 +6,16 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { unlinkSync } from 'node:fs';
 import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { GatheringWriter } from '../store/index.ts';
 import { refused } from './failures.ts';
 
-/** Pieces are gathered to writes of about this size; one is under way while the next is gathered. */
-const WRITE_BYTES = 1024 * 1024;
 const STANDARD_STREAM = '-';
 
 export interface ObjectTarget extends AsyncDisposable {
-  /** Takes `piece`, which is the target's from here on. */
+  /** Takes `piece`, borrowed until the promise resolves; several may be under way. */
   write(piece: Uint8Array): Promise<void>;
   /** Makes what was written visible; without it, disposing leaves nothing behind. */
   finish(): Promise<void>;
@@ -49,8 +47,10 @@ class StreamTarget implements ObjectTarget {
     this.#stream = stream;
   }
 
-  async write(piece: Uint8Array): Promise<void> {
-    if (!this.#stream.write(piece)) await once(this.#stream, 'drain');
+  write(piece: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#stream.write(piece, (error) => (error ? reject(error) : resolve()));
+    });
   }
 
   async finish(): Promise<void> {
@@ -60,67 +60,31 @@ class StreamTarget implements ObjectTarget {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-class GatheringWriter {
-  readonly handle: FileHandle;
-  #pieces: Uint8Array[] = [];
-  #bytes = 0;
-  #underWay: Promise<void> = Promise.resolve();
-
-  constructor(handle: FileHandle) {
-    this.handle = handle;
-  }
-
-  async write(piece: Uint8Array): Promise<void> {
-    if (piece.length === 0) return;
-    this.#pieces.push(piece);
-    this.#bytes += piece.length;
-    if (this.#bytes >= WRITE_BYTES) await this.#flush();
-  }
-
-  /** Resolves when everything is with the kernel. */
-  async drain(): Promise<void> {
-    if (this.#bytes > 0) await this.#flush();
-    await this.#underWay;
-  }
-
-  async #flush(): Promise<void> {
-    const [pieces, bytes] = [this.#pieces, this.#bytes];
-    [this.#pieces, this.#bytes] = [[], 0];
-    await this.#underWay;
-    this.#underWay = writeAll(this.handle, pieces, bytes);
-    // Whoever waits for it next sees the failure.
-    this.#underWay.catch(() => undefined);
-  }
-}
-
-async function writeAll(handle: FileHandle, pieces: readonly Uint8Array[], bytes: number): Promise<void> {
-  const { bytesWritten } = await handle.writev([...pieces]);
-  if (bytesWritten === bytes) return;
-  const left = Buffer.concat(pieces).subarray(bytesWritten);
-  for (let at = 0; at < left.length; ) at += (await handle.write(left, at)).bytesWritten;
-}
-
 class DeviceTarget implements ObjectTarget {
+  readonly #handle: FileHandle;
   readonly #writer: GatheringWriter;
 
   constructor(handle: FileHandle) {
-    this.#writer = new GatheringWriter(handle);
+    this.#handle = handle;
+    this.#writer = new GatheringWriter(handle, 'as they come');
   }
 
   write(piece: Uint8Array): Promise<void> {
-    return this.#writer.write(piece);
+    return this.#writer.append(piece);
   }
 
   finish(): Promise<void> {
-    return this.#writer.drain();
+    return this.#writer.drained();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writer.handle.close();
+    await this.#writer.drained().catch(() => undefined);
+    await this.#handle.close();
   }
 }
 
 class FileTarget implements ObjectTarget {
+  readonly #handle: FileHandle;
   readonly #writer: GatheringWriter;
   readonly #temporary: string;
   readonly #path: string;
@@ -128,6 +92,7 @@ class FileTarget implements ObjectTarget {
   #isFinished = false;
 
   constructor(handle: FileHandle, temporary: string, path: string) {
+    this.#handle = handle;
     this.#writer = new GatheringWriter(handle);
     this.#temporary = temporary;
     this.#path = path;
@@ -143,20 +108,20 @@ class FileTarget implements ObjectTarget {
   }
 
   write(piece: Uint8Array): Promise<void> {
-    return this.#writer.write(piece);
+    return this.#writer.append(piece);
   }
 
   async finish(): Promise<void> {
-    await this.#writer.drain();
-    await this.#writer.handle.sync();
+    await this.#writer.drained();
+    await this.#handle.sync();
     await rename(this.#temporary, this.#path);
     this.#isFinished = true;
     await syncDirectory(dirname(this.#path));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writer.drain().catch(() => undefined);
-    await this.#writer.handle.close();
+    await this.#writer.drained().catch(() => undefined);
+    await this.#handle.close();
     process.off('exit', this.#removeNow);
     if (!this.#isFinished) await unlink(this.#temporary).catch(() => undefined);
   }

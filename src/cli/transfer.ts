@@ -81,9 +81,8 @@ async function get(hashText: string, options: GetCommandOptions): Promise<void> 
     await using target = await openObjectTarget(options.out);
     using bar = await openProgressBar('get', !toStdout);
     const startedAt = performance.now();
-    for await (const piece of client.get(hash, { signal, onProgress: bar.onProgress })) {
-      await target.write(piece);
-    }
+    const { onProgress } = bar;
+    await client.getInto(hash, (piece) => target.write(piece), { signal, onProgress });
     await target.finish();
     return { bytes, replicas: replicas.length, seconds: secondsSince(startedAt) };
   });

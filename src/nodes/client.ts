@@ -29,7 +29,7 @@ import {
   whereToReply,
 } from '../wire/index.ts';
 import { ConnectionCache, closedError, type Lease } from './connection-cache.ts';
-import { getObject } from './get.ts';
+import { getObject, getObjectInto, type ObjectSink } from './get.ts';
 import type {
   CallOptions,
   Clock,
@@ -43,6 +43,8 @@ import type {
 } from './ports.ts';
 import { putObject } from './put.ts';
 import { readReply, sleep } from './roles.ts';
+
+export type { ObjectSink };
 
 /** Tries of one query over all coordinators together. */
 const ASK_TRIES_MAX = 3;
@@ -228,6 +230,16 @@ export class Client {
    */
   get(hash: string | Uint8Array, options: GetOptions = {}): AsyncIterable<Uint8Array> {
     return getObject({ ...this.#context, hash: parseHash(hash), options });
+  }
+
+  /**
+   * As {@link get}, for those who write the bytes on: `sink` takes one piece after the other, perhaps
+   * before it resolved for earlier ones. Resolves when all is taken and checked.
+   *
+   * @throws what {@link get} throws, and what `sink` rejects with: throw away what was taken then
+   */
+  getInto(hash: string | Uint8Array, sink: ObjectSink, options: GetOptions = {}): Promise<void> {
+    return getObjectInto({ ...this.#context, hash: parseHash(hash), options }, sink);
   }
 
   /** Where an object is. Throws GRAMLINE_NOT_FOUND. */

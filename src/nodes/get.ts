@@ -5,7 +5,8 @@
 
 import { equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
-import { type Micros, micros, millis, seconds } from '../base/units.ts';
+import { MIB, type Micros, micros, millis, seconds } from '../base/units.ts';
+import { giveRecordBuffer } from '../reliability/index.ts';
 import { FLOW_WINDOW_BYTES } from '../session/index.ts';
 import {
   encodeMessage,
@@ -19,9 +20,9 @@ import {
 import type { Client, ClientOptions, GetOptions, ObjectPlaces, Replica } from './client.ts';
 import type { ConnectionCache } from './connection-cache.ts';
 import { plainOf } from './object-service.ts';
-import type { Call, Clock, FlowRecord } from './ports.ts';
+import { Outstanding } from './outstanding.ts';
 import { SMALL_RECORD_BYTES } from './put.ts';
-import { readReply, sleep } from './roles.ts';
+import { readReply, StallWatch, sleep } from './roles.ts';
 
 /** Rounds over all replicas, with the places asked for anew before each. */
 const GET_ROUNDS_MAX = 5;
@@ -44,6 +45,25 @@ export interface GetContext extends ClientOptions {
 interface Cursor {
   at: number;
   recordBytes: number;
+}
+
+/** Bytes of one get that its sink may hold on to at once. */
+const SINK_BYTES_MAX: number = 4 * MIB;
+
+/** Takes the next bytes of an object, which are borrowed until the promise resolves. */
+export type ObjectSink = (bytes: Uint8Array) => Promise<void>;
+
+/** Hands the object to `sink`, several pieces at once, in order; their memory is used again. */
+export async function getObjectInto(context: GetContext, sink: ObjectSink): Promise<void> {
+  const taken = new Outstanding(SINK_BYTES_MAX);
+  try {
+    for await (const plain of getObject(context)) {
+      taken.add(sink(plain), plain.length, () => giveRecordBuffer(plain));
+      if (!taken.hasRoom) await taken.room();
+    }
+  } finally {
+    await taken.drained();
+  }
 }
 
 export async function* getObject(context: GetContext): AsyncGenerator<Uint8Array, void, undefined> {
@@ -130,14 +150,27 @@ async function* readFrom(
     timeoutMicros: STALL_MICROS,
   });
   let finished = false;
+  let gaveUp: unknown;
+  const giveUp = (reason: unknown): void => {
+    gaveUp ??= reason;
+    // Wakes whoever waits for a record.
+    call.receive.stop(ResultCode.ABORTED);
+  };
+  const onAbort = (): void => giveUp(options.signal!.reason);
+  const watch = new StallWatch(clock, STALL_MICROS, () => giveUp(silentError()));
+  options.signal?.addEventListener('abort', onAbort, { once: true });
   try {
     const { bytes } = readReply(await call.reply, readReplyCodec, `reading from ${replica.address}`);
     // Pieces of different versions never mix: the size is part of what the hash names.
     if (bytes !== places.bytes) throw new GramlineError('GRAMLINE_CORRUPT', 'the replica has another size');
     for (;;) {
-      const record = await nextRecord(call, clock, options.signal);
+      watch.begin();
+      const record = await call.receive.next();
+      watch.end();
+      if (gaveUp !== undefined) throw gaveUp;
       if (record === undefined) break;
       const plain = plainOf(record, context.compression);
+      if (plain !== record.payload) giveRecordBuffer(record.payload);
       if (start + record.offset !== cursor.at)
         throw new GramlineError('GRAMLINE_PROTOCOL', 'records out of order');
       yield plain;
@@ -148,6 +181,8 @@ async function* readFrom(
     if (isGramlineError(error, 'GRAMLINE_TIMEOUT')) nodes.drop(replica.address, connection);
     throw error;
   } finally {
+    watch.stop();
+    options.signal?.removeEventListener('abort', onAbort);
     if (!finished) call.receive.stop(ResultCode.ABORTED);
     lease[Symbol.dispose]();
   }
@@ -156,29 +191,6 @@ async function* readFrom(
   }
 }
 
-/** The next record, or an error when nothing comes for too long or the caller gives up. */
-async function nextRecord(
-  call: Call,
-  clock: Clock,
-  signal: AbortSignal | undefined,
-): Promise<FlowRecord | undefined> {
-  // Aborted while the consumer had the last record: no event will say so any more.
-  signal?.throwIfAborted();
-  let cancel = (): void => undefined;
-  const gaveUp = new Promise<never>((_resolve, reject) => {
-    const timer = clock.setTimer(micros(clock.now() + STALL_MICROS), () => {
-      reject(new GramlineError('GRAMLINE_TIMEOUT', 'the replica went silent', { retryable: true }));
-    });
-    const onAbort = (): void => reject(signal!.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    cancel = () => {
-      timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
-    };
-  });
-  try {
-    return await Promise.race([call.receive.next(), gaveUp]);
-  } finally {
-    cancel();
-  }
+function silentError(): GramlineError {
+  return new GramlineError('GRAMLINE_TIMEOUT', 'the replica went silent', { retryable: true });
 }

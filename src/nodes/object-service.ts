@@ -2,7 +2,8 @@
 
 import { toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
-import { type Micros, seconds } from '../base/units.ts';
+import { MIB, type Micros, seconds } from '../base/units.ts';
+import { giveRecordBuffer } from '../reliability/index.ts';
 import {
   encodeMessage,
   noSpaceReply,
@@ -16,6 +17,7 @@ import {
   storeQuery,
   storeReply,
 } from '../wire/index.ts';
+import { Outstanding } from './outstanding.ts';
 import type {
   Clock,
   Compression,
@@ -30,12 +32,15 @@ import type {
 import type { Receipts } from './receipts.ts';
 import { RecordPacker } from './records.ts';
 import { resultCodeOf } from './results.ts';
-import { readQuery, replyBusy, within } from './roles.ts';
+import { readQuery, replyBusy, StallWatch } from './roles.ts';
 
 /** Least record plaintext that a reader is given [REC-21]. */
 const RECORD_BYTES_MIN = 1_024;
 /** Stores and reads that run at once; one more is refused as busy. */
 const TRANSFERS_MAX = 1_024;
+
+/** Bytes of one store that are on their way to the disk: records wait for it beyond this. */
+const WRITES_BYTES_MAX: number = 4 * MIB;
 
 /** A store that brings no bytes for this long ends: its space is others' again [DEFS-26]. */
 export const STORE_STALL_MICROS: Micros = seconds(60);
@@ -119,17 +124,32 @@ export class ObjectService {
     // [DEFS-20] The writer comes first: no credit is granted before there is space.
     const writer = await store.create(message.token, message.bytes);
     const flow = query.receive();
+    let stalled = false;
+    const watch = new StallWatch(this.#options.clock, STORE_STALL_MICROS, () => {
+      stalled = true;
+      flow.stop(ResultCode.ABORTED);
+    });
+    // Records are hashed and written while the next ones arrive.
+    const writes = new Outstanding(WRITES_BYTES_MAX);
     try {
-      const next = (): Promise<FlowRecord | undefined> =>
-        within(this.#options.clock, STORE_STALL_MICROS, flow.next(), stalledError);
-      for (let record = await next(); record !== undefined; record = await next()) {
-        await writer.write(plainOf(record, compression));
+      for (;;) {
+        watch.begin();
+        const record = await flow.next();
+        watch.end();
+        if (stalled) throw stalledError();
+        if (record === undefined) break;
+        const plain = plainOf(record, compression);
+        writes.add(writer.write(plain), plain.length, () => giveRecordBuffer(record.payload));
+        if (!writes.hasRoom) await writes.room();
       }
+      await writes.drained();
       return await writer.finish();
     } catch (error) {
       flow.stop(resultCodeOf(error));
       await writer.abort();
       throw error;
+    } finally {
+      watch.stop();
     }
   }
 
@@ -192,7 +212,8 @@ export class ObjectService {
       at += plain.length;
       const left = range.end - at;
       // The next record is read while this one is sent.
-      const next = left > 0 ? reader.read(at, Math.min(range.recordBytes, left)) : undefined;
+      const bytes = Math.min(range.recordBytes, flow.recordBytes, left);
+      const next = left > 0 ? reader.read(at, bytes) : undefined;
       next?.catch(() => undefined);
       await flow.write(packer.pack(plain, left));
       if (next === undefined) break;
@@ -206,7 +227,10 @@ function stalledError(): GramlineError {
   return new GramlineError('GRAMLINE_ABORTED', 'the sender went silent: try again', { retryable: true });
 }
 
-/** The plaintext of a record. Throws GRAMLINE_PROTOCOL when it does not hold what it says. */
+/**
+ * The plaintext of a record: its payload, or, decompressed, bytes of its own. Throws GRAMLINE_PROTOCOL
+ * when it does not hold what it says.
+ */
 export function plainOf(record: FlowRecord, compression: Compression): Uint8Array {
   if (record.encoding === RecordEncoding.STORED) return record.payload;
   const plain = compression.decompress(record.payload, record.plainBytes);

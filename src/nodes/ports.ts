@@ -67,7 +67,7 @@ export interface StateStore {
 
 /** An object that is being stored: invisible until it is finished. */
 export interface ObjectWriter {
-  /** Appends bytes (borrowed until the promise resolves). Rejects with GRAMLINE_INVALID past the announced size, GRAMLINE_NO_SPACE on a full disk. */
+  /** Appends bytes (borrowed until the promise resolves); several calls may be under way. Rejects with GRAMLINE_INVALID past the announced size, GRAMLINE_NO_SPACE on a full disk. */
   write(bytes: Uint8Array): Promise<void>;
   /** Makes the object durable, then visible under its SHA-256. Rejects, leaving nothing, unless all bytes came. */
   finish(): Promise<{ readonly hash: Uint8Array; readonly bytes: number }>;
@@ -79,8 +79,9 @@ export interface ObjectWriter {
 export interface ObjectReader {
   readonly bytes: number;
   /**
-   * Plaintext from `offset`, at most `length` bytes, fewer only at the end; newly allocated.
-   * Every stored chunk that it touches is checked first: rejects with GRAMLINE_CORRUPT.
+   * Plaintext from `offset`, at most `length` bytes: fewer at the object's end and where a stored chunk
+   * ends, none only at the object's end. The chunk is checked first: rejects with GRAMLINE_CORRUPT.
+   * Borrowed until the second `read` from this one on, so that it can be sent while the next is read.
    */
   read(offset: number, length: number): Promise<Uint8Array>;
   close(): Promise<void>;
@@ -162,12 +163,14 @@ export interface FlowRecord {
   readonly plainBytes: number;
   /** Plaintext bytes that remain behind this record: 0 = complete, -1 = unknown. */
   readonly dataLeft: number;
-  /** Owned by whoever receives the record. */
+  /** Owned by whoever receives the record, who may give its memory back with `giveRecordBuffer`. */
   readonly payload: Uint8Array;
 }
 
 /** The sending end of a flow. */
 export interface SendFlow {
+  /** Plaintext bytes of a record that travels best as things are: what fits one datagram where those are large. */
+  readonly recordBytes: number;
   /**
    * Queues one record (payload borrowed until the promise resolves); resolves when the flow has
    * room for another. Rejects with GRAMLINE_ABORTED when the receiver stopped or the session ended.

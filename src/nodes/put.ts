@@ -36,7 +36,7 @@ import type { ConnectionCache } from './connection-cache.ts';
 import type { Call, FlowRecord } from './ports.ts';
 import { RecordPacker } from './records.ts';
 import { resultError } from './results.ts';
-import { every, readReply } from './roles.ts';
+import { every, readReply, StallWatch, within } from './roles.ts';
 
 /** Tries of one put, where its source can be opened again. */
 const PUT_TRIES_MAX = 3;
@@ -66,6 +66,8 @@ interface Place {
   readonly call: Call;
   /** Ends the call and its flow. */
   readonly stop: AbortController;
+  /** Ends it when it gives no room for too long. */
+  readonly watch: StallWatch;
   failure: unknown;
 }
 
@@ -153,12 +155,14 @@ async function openPlaces(
         signal: stop.signal,
         timeoutMicros: STORE_MICROS_MAX,
       });
+      const watch = new StallWatch(context.clock, STORE_STALL_MICROS, () => leave(place, silentError()));
       const finish = (): void => {
+        watch.stop();
         signal?.removeEventListener('abort', onAbort);
         lease[Symbol.dispose]();
       };
       call.reply.then(finish, finish);
-      const place: Place = { replica, call, stop, failure: undefined };
+      const place: Place = { replica, call, stop, watch, failure: undefined };
       // A refusal before the last byte ends this place's sending.
       call.reply.then(
         (reply) => {
@@ -201,11 +205,15 @@ async function send(
   const packer = new RecordPacker(compression);
   let doneBytes = 0;
   try {
-    for await (const plain of cut(abortable(source, options.signal), bytes, recordBytes)) {
+    const pieceBytes = (): number =>
+      Math.min(recordBytes, ...places.map(({ call }) => call.send.recordBytes));
+    for await (const plain of cut(abortable(source, options.signal), bytes, pieceBytes)) {
       options.signal?.throwIfAborted();
+      // The record leaves before it is hashed: the node works on it meanwhile.
+      const sent = sendRecord(context, places, packer.pack(plain, bytes - doneBytes - plain.length));
       hash.update(plain);
       doneBytes += plain.length;
-      await sendRecord(context, places, packer.pack(plain, bytes - doneBytes));
+      await sent;
       options.onProgress?.({ doneBytes, totalBytes: bytes });
     }
   } catch (error) {
@@ -221,18 +229,21 @@ async function sendRecord(
   places: readonly Place[],
   record: Omit<FlowRecord, 'offset'>,
 ): Promise<void> {
-  await Promise.all(
-    places.map(async (place) => {
-      if (place.failure !== undefined) return;
-      try {
-        await within(context, STORE_STALL_MICROS, place.call.send.write(record));
-      } catch (error) {
-        leave(place, error);
-      }
-    }),
-  );
+  if (places.length === 1) await writeTo(places[0]!, record);
+  else await Promise.all(places.map((place) => writeTo(place, record)));
   const failed = places.filter((place) => place.failure !== undefined);
   if (places.length - failed.length < leastPlaces(context)) throw failed[0]!.failure;
+}
+
+async function writeTo(place: Place, record: Omit<FlowRecord, 'offset'>): Promise<void> {
+  if (place.failure !== undefined) return;
+  try {
+    place.watch.begin();
+    await place.call.send.write(record);
+    place.watch.end();
+  } catch (error) {
+    leave(place, error);
+  }
 }
 
 /** The receipts of all places that stored the object. Throws when they are too few. */
@@ -245,7 +256,7 @@ async function collectReceipts(
     places.map(async (place): Promise<Receipt | undefined> => {
       if (place.failure !== undefined) return undefined;
       try {
-        const reply = await within(context, STORE_ANSWER_MICROS, place.call.reply);
+        const reply = await within(context.clock, STORE_ANSWER_MICROS, place.call.reply, silentError);
         const stored = readReply(reply, storeReply, 'storing');
         if (equalBytes(stored.hash, hash)) {
           return { nodeId: fromHex(place.replica.nodeId)!, receipt: stored.receipt };
@@ -272,15 +283,8 @@ function leave(place: Place, error: unknown): void {
   place.stop.abort(error);
 }
 
-/** What `work` resolves to; rejects with GRAMLINE_TIMEOUT when it takes longer than `span`. */
-async function within<Result>(context: PutContext, span: Micros, work: Promise<Result>): Promise<Result> {
-  const { clock } = context;
-  return new Promise((resolve, reject) => {
-    const timer = clock.setTimer(micros(clock.now() + span), () => {
-      reject(new GramlineError('GRAMLINE_TIMEOUT', 'the node went silent: try again', { retryable: true }));
-    });
-    work.then(resolve, reject).finally(() => timer.cancel());
-  });
+function silentError(): GramlineError {
+  return new GramlineError('GRAMLINE_TIMEOUT', 'the node went silent: try again', { retryable: true });
 }
 
 async function commit(
@@ -307,18 +311,18 @@ async function commit(
 }
 
 /**
- * Pieces of `recordBytes` each, the last one shorter; one empty piece for an empty object. A piece is
- * borrowed from the source, or from one buffer that the next piece uses again.
+ * Pieces for records; one empty piece for an empty object. Large chunks are cut into equal pieces of at
+ * most `pieceBytes()`, and borrowed from; small ones are gathered in one buffer that serves again. A
+ * piece is good until the next is asked for.
  */
 async function* cut(
   source: AsyncIterable<Uint8Array>,
   bytes: number,
-  recordBytes: number,
+  pieceBytes: () => number,
 ): AsyncIterable<Uint8Array> {
-  const buffer = new Uint8Array(Math.min(recordBytes, bytes));
+  const gathered = new Uint8Array(Math.min(RECORD_BYTES_MAX, bytes));
   let filled = 0;
   let total = 0;
-  let cutBytes = 0;
   const wrongSize = (): GramlineError =>
     new GramlineError(
       'GRAMLINE_INVALID',
@@ -328,22 +332,25 @@ async function* cut(
     total += chunk.length;
     if (total > bytes) throw wrongSize();
     for (let at = 0; at < chunk.length; ) {
-      const wanted = Math.min(recordBytes, bytes - cutBytes);
-      const count = Math.min(wanted - filled, chunk.length - at);
-      const part = chunk.subarray(at, at + count);
-      at += count;
-      if (count < wanted) {
-        buffer.set(part, filled);
-        filled += count;
-        if (filled < wanted) continue;
+      const most = pieceBytes();
+      const left = chunk.length - at;
+      if (filled === 0 && left >= most) {
+        const count = Math.ceil(left / Math.ceil(left / most));
+        yield chunk.subarray(at, at + count);
+        at += count;
+        continue;
       }
-      cutBytes += wanted;
+      const count = Math.min(Math.max(0, most - filled), left);
+      gathered.set(chunk.subarray(at, at + count), filled);
+      filled += count;
+      at += count;
+      if (filled < most) continue;
+      yield gathered.subarray(0, filled);
       filled = 0;
-      yield count === wanted ? part : buffer.subarray(0, wanted);
     }
   }
   if (total !== bytes) throw wrongSize();
-  if (bytes === 0) yield buffer;
+  if (filled > 0 || bytes === 0) yield gathered.subarray(0, filled);
 }
 
 function open(source: ObjectSource): AsyncIterable<Uint8Array> {

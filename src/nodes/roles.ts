@@ -11,7 +11,7 @@ import {
   isFailure,
   ResultCode,
 } from '../wire/index.ts';
-import type { CallOptions, Clock, Connection, IncomingQuery, Reply } from './ports.ts';
+import type { CallOptions, Clock, Connection, IncomingQuery, Reply, Timer } from './ports.ts';
 import { resultCodeOf, resultError } from './results.ts';
 
 /** What the two sides of an admission prove to be, each in its own words [ADM-1] [ADM-8]. */
@@ -105,6 +105,49 @@ export function within<Result>(
     const timer = clock.setTimer(micros(clock.now() + span), () => reject(tooLate()));
     work.then(resolve, reject).finally(() => timer.cancel());
   });
+}
+
+/**
+ * Notices when one step of many takes too long. One timer serves all steps: it fires once a span, and
+ * looks when the step under way began.
+ */
+export class StallWatch {
+  readonly #clock: Clock;
+  readonly #span: Micros;
+  readonly #onStall: () => void;
+  #beganAt: Micros | undefined;
+  #timer: Timer | undefined;
+
+  /** `onStall` is called at most once, when a step has taken `span`. */
+  constructor(clock: Clock, span: Micros, onStall: () => void) {
+    this.#clock = clock;
+    this.#span = span;
+    this.#onStall = onStall;
+    this.#arm(micros(clock.now() + span));
+  }
+
+  begin(): void {
+    this.#beganAt = this.#clock.now();
+  }
+
+  end(): void {
+    this.#beganAt = undefined;
+  }
+
+  /** Watches no more. */
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #arm(at: Micros): void {
+    this.#timer = this.#clock.setTimer(at, () => {
+      const now = this.#clock.now();
+      const dueAt = micros((this.#beganAt ?? now) + this.#span);
+      if (dueAt <= now) this.#onStall();
+      else this.#arm(dueAt);
+    });
+  }
 }
 
 /** Calls `run` every `span` until `signal` aborts; runs never overlap, failures go to `onFailure`. */

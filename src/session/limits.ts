@@ -53,6 +53,8 @@ export const CLOSING_PTOS = 3;
 export const CONTROL_HEADROOM_DATAGRAMS = 4;
 /** Datagrams that one `pollTransmit` call writes at most: one offloaded send. */
 export const TRANSMIT_SEGMENTS_MAX = 44;
+/** Records are made to fit one datagram where that leaves them at least this large: sealing is paid by the record. */
+export const WHOLE_RECORD_BYTES_MIN: number = 32 * KIB;
 /** A segment packet is put into a started datagram only when this much payload fits. */
 export const SEGMENT_PAYLOAD_MIN = 64;
 

@@ -3,9 +3,7 @@
  * events go out by polling. One contract for the UDP driver and the simulator:
  * `handleDatagram`, `handleTimeout`, `nextTimeout`, `pollTransmit`, `pollEvent`.
  *
- * Left out: the handshake (`front.ts`, `initiator.ts`), opening packets (`packet-opener.ts`),
- * sending and recovery (`transmitter.ts`), flows (`flows.ts`), query ids (`queries.ts`), what waits
- * to be sent (`outbox.ts`), promises and sockets (`udp/`).
+ * Left out: the handshake (`front.ts`, `initiator.ts`), promises and sockets (`udp/`).
  */
 
 import { assert } from '../base/assert.ts';
@@ -147,6 +145,11 @@ export class Session {
       framesQueued: this.#outbox.size,
       packetsInFlight: this.#transmitter.packetsInFlight,
     };
+  }
+
+  /** Plaintext bytes of a record that fills a datagram where those are large, else the most there may be. */
+  get recordBytes(): number {
+    return this.#transmitter.recordBytes;
   }
 
   /** Sealed bytes of flows that have not been sent once. */

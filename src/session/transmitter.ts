@@ -17,6 +17,8 @@ import {
   FrameType,
   isAckEliciting,
   PACKET_BYTES_MAX,
+  RECORD_BYTES_MAX,
+  RECORD_HEADER_BYTES,
   SEALED_HEADER_BYTES,
   SEGMENT_HEADER_BYTES,
   type SessionTag,
@@ -29,6 +31,7 @@ import {
   DATAGRAM_SIZES,
   SEGMENT_PAYLOAD_MIN,
   TRANSMIT_SEGMENTS_MAX,
+  WHOLE_RECORD_BYTES_MIN,
 } from './limits.ts';
 import { Outbox } from './outbox.ts';
 import type { SessionCounts, SessionParameters, Transmit } from './parameters.ts';
@@ -109,6 +112,12 @@ export class Transmitter {
 
   get datagramBytes(): number {
     return this.#mtu.datagramBytes;
+  }
+
+  /** Plaintext bytes of a record that fills a datagram where those are large, else the most there may be. */
+  get recordBytes(): number {
+    const fitting = this.datagramBytes - SEGMENT_HEADER_BYTES - AEAD_TAG_BYTES - RECORD_HEADER_BYTES;
+    return fitting < WHOLE_RECORD_BYTES_MIN ? RECORD_BYTES_MAX : Math.min(fitting, RECORD_BYTES_MAX);
   }
 
   /** Whether the keys have sealed as often as they may, and could not be updated [KEY-13]. */

@@ -70,7 +70,11 @@ export class TrailerBuilder {
   readonly #trailer: Uint8Array;
   readonly #view: DataView;
   readonly #objectBytes: number;
+  readonly #checksum = xxh3.Xxh3.withSeed();
   #chunks = 0;
+  /** Bytes of the chunk that has begun. */
+  #chunkBytes = 0;
+  #bytes = 0;
 
   constructor(objectBytes: number) {
     this.#objectBytes = objectBytes;
@@ -78,14 +82,29 @@ export class TrailerBuilder {
     this.#view = new DataView(this.#trailer.buffer);
   }
 
-  /** Notes the next chunk, in order. Reads `chunk` at once and keeps nothing of it. */
-  addChunk(chunk: Uint8Array): void {
-    this.#view.setBigUint64(this.#chunks * CHECKSUM_BYTES, chunkChecksum(chunk), true);
+  /** Notes the next bytes of the payload, in order. Reads them at once and keeps nothing of them. */
+  add(bytes: Uint8Array): void {
+    assert(this.#bytes + bytes.length <= this.#objectBytes, 'more bytes than the object has');
+    this.#bytes += bytes.length;
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + CHUNK_BYTES - this.#chunkBytes);
+      this.#checksum.update(part);
+      this.#chunkBytes += part.length;
+      at += part.length;
+      if (this.#chunkBytes === CHUNK_BYTES) this.#endChunk();
+    }
+  }
+
+  #endChunk(): void {
+    this.#view.setBigUint64(this.#chunks * CHECKSUM_BYTES, this.#checksum.digest(), true);
+    this.#checksum.reset();
     this.#chunks++;
+    this.#chunkBytes = 0;
   }
 
   /** The bytes behind the payload. */
   finish(hash: Uint8Array): Uint8Array {
+    if (this.#chunkBytes > 0) this.#endChunk();
     assert(this.#chunks === chunksOf(this.#objectBytes), 'an object ends before its last chunk');
     assert(hash.length === HASH_BYTES, 'a hash of wrong length');
     const footer = this.#trailer.length - FOOTER_BYTES;

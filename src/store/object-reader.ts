@@ -1,8 +1,8 @@
 /**
  * Reading a stored object: every chunk that a read touches is checked against its checksum first.
  *
- * A reader keeps the chunk that it checked last, so that reading a chunk in records costs one
- * check. How many readers keep one is bounded by {@link KeptChunks}.
+ * A reader keeps two chunks: the one that is being read, in records that borrow from it, and the next,
+ * which is read and checked meanwhile. How many readers keep any is bounded by {@link KeptChunks}.
  */
 
 import type { FileHandle } from 'node:fs/promises';
@@ -16,31 +16,31 @@ import { storeError } from './store-errors.ts';
 /** Most bytes that one `read` returns. */
 export const READ_BYTES_MAX = 64 * MIB;
 
-/** Most readers that keep a checked chunk (up to 1 MiB each); the least recently used one lets go. */
-export const KEPT_CHUNKS_MAX = 128;
+/** Most readers that keep checked chunks (up to 2 MiB each); the least recently used one lets go. */
+export const KEPT_CHUNKS_MAX = 64;
 
-/** Bounds how many readers keep a chunk. */
+/** Bounds how many readers keep chunks. */
 export class KeptChunks {
   /** In order of use, the oldest first. */
-  readonly #keepers = new Set<{ dropChunk(): void }>();
+  readonly #keepers = new Set<{ dropChunks(): void }>();
 
   get count(): number {
     return this.#keepers.size;
   }
 
-  /** Notes that `keeper` uses its chunk now. */
-  touch(keeper: { dropChunk(): void }): void {
+  /** Notes that `keeper` uses its chunks now. */
+  touch(keeper: { dropChunks(): void }): void {
     this.#keepers.delete(keeper);
     this.#keepers.add(keeper);
     if (this.#keepers.size <= KEPT_CHUNKS_MAX) return;
     for (const oldest of this.#keepers) {
       this.forget(oldest);
-      oldest.dropChunk();
+      oldest.dropChunks();
       return;
     }
   }
 
-  forget(keeper: { dropChunk(): void }): void {
+  forget(keeper: { dropChunks(): void }): void {
     this.#keepers.delete(keeper);
   }
 }
@@ -55,6 +55,14 @@ interface ReaderParts {
   readonly onClose: (reader: FileReader) => void;
 }
 
+/** A chunk that is being read, or was read and checked. */
+interface KeptChunk {
+  readonly index: number;
+  readonly bytes: Promise<Uint8Array>;
+  /** Memory that serves again when this chunk is not needed any more; none while it is being read. */
+  memory: Uint8Array | undefined;
+}
+
 /** An {@link ObjectReader} over a file. Reads that are asked for at once are served one by one. */
 export class FileReader implements ObjectReader {
   readonly bytes: number;
@@ -62,8 +70,9 @@ export class FileReader implements ObjectReader {
   readonly #handle: FileHandle;
   readonly #trailer: Uint8Array;
   #tail: Promise<unknown> = Promise.resolve();
-  #chunk: Uint8Array | undefined;
-  #chunkIndex = -1;
+  /** The chunk that was read from last, and the other: the next one, or the one before. */
+  #current: KeptChunk | undefined;
+  #other: KeptChunk | undefined;
   #isClosed = false;
 
   private constructor(parts: ReaderParts, handle: FileHandle, trailer: Uint8Array) {
@@ -102,48 +111,66 @@ export class FileReader implements ObjectReader {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await this.#tail;
+    // The handle is not closed under a read that nobody asked for yet.
+    await this.#other?.bytes.catch(() => {});
     this.#parts.kept.forget(this);
-    this.dropChunk();
+    this.dropChunks();
     await this.#handle.close().catch(() => {});
     this.#parts.onClose(this);
   }
 
-  /** Lets go of the chunk that is kept. */
-  dropChunk(): void {
-    this.#chunk = undefined;
-    this.#chunkIndex = -1;
+  /** Lets go of the chunks that are kept. Who borrows from them still may: their memory is not used again. */
+  dropChunks(): void {
+    this.#current = undefined;
+    this.#other = undefined;
   }
 
   async #read(offset: number, length: number): Promise<Uint8Array> {
     if (this.#isClosed) throw readerClosed();
     const count = readBytes(this.bytes, offset, length);
-    const result = new Uint8Array(Buffer.allocUnsafeSlow(count).buffer);
-    let done = 0;
-    while (done < count) {
-      const at = offset + done;
-      const index = Math.floor(at / CHUNK_BYTES);
-      const chunk = await this.#checkedChunk(index);
-      const start = at - index * CHUNK_BYTES;
-      const part = chunk.subarray(start, Math.min(chunk.length, start + count - done));
-      result.set(part, done);
-      done += part.length;
-    }
-    return result;
+    if (count === 0) return NOTHING;
+    const index = Math.floor(offset / CHUNK_BYTES);
+    const start = offset - index * CHUNK_BYTES;
+    const chunk = await this.#checkedChunk(index);
+    return chunk.subarray(start, Math.min(chunk.length, start + count));
   }
 
-  async #checkedChunk(index: number): Promise<Uint8Array> {
-    const kept = this.#chunk;
-    if (index === this.#chunkIndex && kept !== undefined) {
-      this.#parts.kept.touch(this);
-      return kept;
+  #checkedChunk(index: number): Promise<Uint8Array> {
+    if (this.#current?.index === index) {
+      // Nobody borrows from the chunk before by now: its memory is free for the next one.
+      const next = index + 1;
+      const isWanted = next * CHUNK_BYTES < this.bytes && this.#other?.index !== next;
+      if (isWanted) this.#other = this.#load(next, this.#other?.memory);
+    } else {
+      const free = this.#other;
+      const loaded = free?.index === index ? free : this.#load(index, free?.memory);
+      this.#other = this.#current;
+      this.#current = loaded;
     }
+    this.#parts.kept.touch(this);
+    return this.#current!.bytes;
+  }
+
+  /** Starts to read a chunk, into `memory` where that has room. */
+  #load(index: number, memory: Uint8Array | undefined): KeptChunk {
     const chunkBytes = Math.min(CHUNK_BYTES, this.bytes - index * CHUNK_BYTES);
-    // What is returned to callers is copied out, so the buffer of the last chunk serves again.
-    const chunk =
-      kept !== undefined && kept.buffer.byteLength >= chunkBytes
-        ? new Uint8Array(kept.buffer, 0, chunkBytes)
-        : Buffer.allocUnsafeSlow(chunkBytes);
-    this.dropChunk();
+    const buffer =
+      memory !== undefined && memory.length >= chunkBytes
+        ? memory
+        : new Uint8Array(Buffer.allocUnsafeSlow(chunkBytes).buffer);
+    const bytes = this.#readChunk(index, buffer.subarray(0, chunkBytes));
+    const chunk: KeptChunk = { index, bytes, memory: undefined };
+    // Whoever asks for the chunk gets the failure.
+    bytes.then(
+      () => {
+        chunk.memory = buffer;
+      },
+      () => {},
+    );
+    return chunk;
+  }
+
+  async #readChunk(index: number, chunk: Uint8Array): Promise<Uint8Array> {
     try {
       if (!(await readFully(this.#handle, chunk, index * CHUNK_BYTES)))
         throw corrupt(this.#parts.path, 'it is cut short');
@@ -152,12 +179,11 @@ export class FileReader implements ObjectReader {
     }
     if (!chunkHolds(this.#trailer, index, chunk))
       throw corrupt(this.#parts.path, `chunk ${index} does not match its checksum`);
-    this.#chunk = chunk;
-    this.#chunkIndex = index;
-    this.#parts.kept.touch(this);
     return chunk;
   }
 }
+
+const NOTHING = new Uint8Array(0);
 
 /**
  * How many bytes a read of `length` bytes at `offset` returns.

@@ -315,12 +315,13 @@ class DiskObjectStore implements ObjectStore {
   ): ObjectSink {
     return {
       append: async (part) => {
+        const appended = temporary.append(part);
+        room.noteWritten(temporary.writtenBytes);
         try {
-          await temporary.append(part);
+          await appended;
         } catch (error) {
           throw this.#failure(error);
         }
-        room.noteWritten(temporary.writtenBytes);
       },
       publish: async () => {
         try {

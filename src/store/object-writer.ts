@@ -8,8 +8,9 @@ import { sizeMismatch, writerEnded } from './store-limits.ts';
 
 /** What a writer writes to. All rejections are errors for callers. */
 export interface ObjectSink {
+  /** Takes bytes, borrowed until the promise resolves. Called in order, perhaps before earlier ones resolved. */
   append(bytes: Uint8Array): Promise<void>;
-  /** Makes the object visible; returns its hash. */
+  /** Makes the object visible; returns its hash. Called when all bytes have been appended. */
   publish(): Promise<Uint8Array>;
   /** Removes what there is, and gives the room back. Called once, unless `publish` succeeded. */
   discard(): Promise<void>;
@@ -19,7 +20,9 @@ export class AnnouncedWriter implements ObjectWriter {
   readonly #sink: ObjectSink;
   readonly #announcedBytes: number;
   #receivedBytes = 0;
-  #tail: Promise<unknown> = Promise.resolve();
+  /** Resolves when all appends so far are through, however they ended. */
+  #appended: Promise<unknown> = Promise.resolve();
+  #finishing: Promise<unknown> | undefined;
   #ended: 'no' | 'finished' | 'aborted' = 'no';
   /** Why the writer ended by itself. */
   #failure: unknown;
@@ -30,44 +33,51 @@ export class AnnouncedWriter implements ObjectWriter {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    return this.#inOrder(async () => {
-      if (bytes.length > this.#announcedBytes - this.#receivedBytes)
-        throw sizeMismatch(this.#announcedBytes, `${this.#receivedBytes + bytes.length} bytes or more`);
-      this.#receivedBytes += bytes.length;
-      await this.#sink.append(bytes);
-    });
+    if (this.#ended !== 'no' || this.#failure !== undefined || this.#finishing !== undefined) {
+      return Promise.reject(this.#failure ?? writerEnded());
+    }
+    if (bytes.length > this.#announcedBytes - this.#receivedBytes) {
+      return this.#fail(
+        sizeMismatch(this.#announcedBytes, `${this.#receivedBytes + bytes.length} bytes or more`),
+      );
+    }
+    this.#receivedBytes += bytes.length;
+    const appended = this.#sink.append(bytes).catch((error: unknown) => this.#fail(error));
+    this.#appended = appended.catch(() => {});
+    return appended;
   }
 
   finish(): Promise<{ readonly hash: Uint8Array; readonly bytes: number }> {
-    return this.#inOrder(async () => {
+    const finishing = this.#finish();
+    this.#finishing = finishing.catch(() => {});
+    return finishing;
+  }
+
+  async abort(): Promise<void> {
+    await this.#appended;
+    await this.#finishing;
+    await this.#discard();
+  }
+
+  async #finish(): Promise<{ readonly hash: Uint8Array; readonly bytes: number }> {
+    await this.#appended;
+    if (this.#ended !== 'no' || this.#failure !== undefined) throw this.#failure ?? writerEnded();
+    try {
       if (this.#receivedBytes !== this.#announcedBytes)
         throw sizeMismatch(this.#announcedBytes, `only ${this.#receivedBytes} bytes`);
       const hash = await this.#sink.publish();
       this.#ended = 'finished';
       return { hash, bytes: this.#receivedBytes };
-    });
+    } catch (error) {
+      return this.#fail(error);
+    }
   }
 
-  abort(): Promise<void> {
-    const aborted = this.#tail.then(() => this.#discard());
-    this.#tail = aborted.catch(() => {});
-    return aborted;
-  }
-
-  /** Runs `task` behind all earlier calls; its failure ends the writer. */
-  #inOrder<T>(task: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(async () => {
-      if (this.#ended !== 'no') throw this.#failure ?? writerEnded();
-      try {
-        return await task();
-      } catch (error) {
-        this.#failure = error;
-        await this.#discard().catch(() => {});
-        throw error;
-      }
-    });
-    this.#tail = result.catch(() => {});
-    return result;
+  /** A failure ends the writer; the first one is what all later calls tell. */
+  async #fail(error: unknown): Promise<never> {
+    this.#failure ??= error;
+    await this.#discard().catch(() => {});
+    throw this.#failure;
   }
 
   async #discard(): Promise<void> {

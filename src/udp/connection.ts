@@ -421,7 +421,7 @@ function failedCall(error: unknown): Call {
   const fail = (): Promise<never> => Promise.reject(error);
   return {
     reply,
-    send: { write: fail, delivered: fail, reset: () => undefined },
+    send: { recordBytes: 0, write: fail, delivered: fail, reset: () => undefined },
     receive: { next: fail, stop: () => undefined },
   };
 }

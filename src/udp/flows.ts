@@ -46,6 +46,10 @@ export class PromisedSendFlow implements SendFlow {
     this.#forget = forget;
   }
 
+  get recordBytes(): number {
+    return this.#session.recordBytes;
+  }
+
   async write(record: Omit<FlowRecord, 'offset'>): Promise<void> {
     if (this.#error !== undefined) throw this.#error;
     if (!this.#session.hasSend(this.#id)) throw this.#ended('the flow has ended');

@@ -87,9 +87,14 @@ export class ScriptedConnection implements Connection {
     );
     const reply = Promise.race([answered, aborted, this.#broken]);
     reply.catch(() => undefined);
+    let stop = (): void => undefined;
+    const stopped = new Promise<undefined>((resolve) => {
+      stop = () => resolve(undefined);
+    });
     return {
       reply,
       send: {
+        recordBytes: 65_536,
         write: async (record) => {
           await Promise.race([this.#answers.room?.(this.#address), aborted, this.#broken]);
           if (record.dataLeft === 0) onSent();
@@ -97,7 +102,7 @@ export class ScriptedConnection implements Connection {
         delivered: async () => undefined,
         reset: () => undefined,
       },
-      receive: { next: silence, stop: () => undefined },
+      receive: { next: () => Promise.race([silence(), stopped]), stop },
     };
   }
 

@@ -36,7 +36,7 @@ describe('the layout of an object file', () => {
 
   test('a trailer is what its page says, byte for byte', () => {
     const builder = new TrailerBuilder(3);
-    builder.addChunk(new Uint8Array([1, 2, 3]));
+    builder.add(new Uint8Array([1, 2, 3]));
     const trailer = Buffer.from(builder.finish(HASH));
     expect(trailer).toHaveLength(CHECKSUM_BYTES + FOOTER_BYTES);
     const footer = trailer.subarray(CHECKSUM_BYTES);
@@ -53,7 +53,7 @@ describe('the layout of an object file', () => {
 
   test('a trailer is refused for another name, another length, and by a bad sum', () => {
     const builder = new TrailerBuilder(3);
-    builder.addChunk(new Uint8Array([1, 2, 3]));
+    builder.add(new Uint8Array([1, 2, 3]));
     const trailer = builder.finish(HASH);
     expect(trailerFault(trailer, new Uint8Array(32), 3)).toBe('it holds another object');
     expect(trailerFault(trailer, HASH, 4)).toBe('its length is wrong');
@@ -76,7 +76,7 @@ describe('kept chunks', () => {
     const kept = new KeptChunks();
     const dropped: number[] = [];
     const keepers = Array.from({ length: KEPT_CHUNKS_MAX + 1 }, (_, index) => ({
-      dropChunk: () => dropped.push(index),
+      dropChunks: () => dropped.push(index),
     }));
     for (const keeper of keepers.slice(0, KEPT_CHUNKS_MAX)) kept.touch(keeper);
     kept.touch(keepers[0]!);

@@ -6,7 +6,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import type { ObjectStore } from '../../src/nodes/ports.ts';
+import type { ObjectReader, ObjectStore } from '../../src/nodes/ports.ts';
 import { type FileSystem, nodeFileSystem } from '../../src/store/durable-files.ts';
 
 export const TOKEN = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]);
@@ -61,10 +61,22 @@ export async function readAll(store: ObjectStore, hash: Uint8Array): Promise<Uin
   const reader = await store.open(hash);
   if (reader === undefined) return undefined;
   try {
-    return await reader.read(0, reader.bytes);
+    return await readRange(reader, 0, reader.bytes);
   } finally {
     await reader.close();
   }
+}
+
+/** The bytes of a range, of however many reads: each ends where a stored chunk does. */
+export async function readRange(reader: ObjectReader, offset: number, length: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for (let at = offset; at < offset + length; ) {
+    const part = await reader.read(at, offset + length - at);
+    if (part.length === 0) break;
+    parts.push(part.slice());
+    at += part.length;
+  }
+  return Buffer.concat(parts);
 }
 
 /** File operations that fail when a test says so. */
