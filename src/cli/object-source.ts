@@ -2,12 +2,13 @@
 
 import { randomBytes } from 'node:crypto';
 import { constants, createReadStream, createWriteStream, rmSync } from 'node:fs';
-import { access, mkdtemp, rm, stat } from 'node:fs/promises';
+import { access, mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { refused } from './failures.ts';
 
+/** Bytes of one read, in two buffers that take turns. */
 const READ_BYTES = 1024 * 1024;
 const STANDARD_STREAM = '-';
 
@@ -37,8 +38,26 @@ async function inspectFile(path: string) {
   return { size: facts.size, isDirectory: facts.isDirectory(), isFile: facts.isFile() };
 }
 
-function readFrom(path: string): AsyncIterable<Uint8Array> {
-  return createReadStream(path, { highWaterMark: READ_BYTES });
+/** The bytes of a file, in pieces that are good until the next is asked for; it is read meanwhile. */
+async function* readFrom(path: string): AsyncGenerator<Uint8Array, void, undefined> {
+  await using file = await open(path, 'r');
+  const buffers = [new Uint8Array(READ_BYTES), new Uint8Array(READ_BYTES)] as const;
+  let turn: 0 | 1 = 0;
+  let next = file.read(buffers[turn], 0, READ_BYTES, null);
+  try {
+    for (;;) {
+      const { bytesRead, buffer } = await next;
+      if (bytesRead === 0) return;
+      turn = turn === 0 ? 1 : 0;
+      next = file.read(buffers[turn], 0, READ_BYTES, null);
+      // Whoever asks for that piece gets its failure.
+      next.catch(() => undefined);
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    // The file is not closed under a read that nobody waits for.
+    await next.catch(() => undefined);
+  }
 }
 
 async function spool(stream: NodeJS.ReadableStream, signal: AbortSignal | undefined): Promise<Source> {

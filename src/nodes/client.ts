@@ -235,7 +235,6 @@ export class Client {
   /**
    * As {@link get}, for those who write the bytes on: `sink` takes one piece after the other, perhaps
    * before it resolved for earlier ones. Resolves when all is taken and checked.
-   *
    * @throws what {@link get} throws, and what `sink` rejects with: throw away what was taken then
    */
   getInto(hash: string | Uint8Array, sink: ObjectSink, options: GetOptions = {}): Promise<void> {

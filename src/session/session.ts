@@ -1,7 +1,6 @@
 /**
  * One session: joins crypto and reliability. Pure: time comes in as an argument, datagrams and
- * events go out by polling. One contract for the UDP driver and the simulator:
- * `handleDatagram`, `handleTimeout`, `nextTimeout`, `pollTransmit`, `pollEvent`.
+ * events go out by polling: `handleDatagram`, `handleTimeout`, `nextTimeout`, `pollTransmit`, `pollEvent`.
  *
  * Left out: the handshake (`front.ts`, `initiator.ts`), promises and sockets (`udp/`).
  */
