@@ -10,4 +10,5 @@ export * from './reassembly.ts';
 export * from './record-buffers.ts';
 export * from './recovery.ts';
 export * from './rtt.ts';
+export * from './sent-packets.ts';
 export * from './timers.ts';
