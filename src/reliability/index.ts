@@ -3,6 +3,7 @@
 export * from './acks.ts';
 export * from './congestion.ts';
 export * from './credit.ts';
+export * from './lan-cubic.ts';
 export * from './limits.ts';
 export * from './mtu.ts';
 export * from './ranges.ts';
