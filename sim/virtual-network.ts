@@ -2,14 +2,24 @@
  * A network of hosts under virtual time: `DatagramHost` and `DatagramSocket` with the semantics of
  * real UDP, links with faults drawn from one seed, and a place for an active attacker.
  *
- * A datagram passes: taps, interceptors, cut, MTU, rate and queue, loss, duplication, damage,
- * delay; then, at the receiver, the socket lookup. All links keep order unless told to reorder.
+ * A datagram passes: taps, interceptors, cut, MTU, rate and queue, the receiver's switch port, loss,
+ * duplication, damage, delay; then, at the receiver, the socket lookup and the socket's buffer. All
+ * links keep order unless told to reorder.
  */
 
 import { assert } from '../src/base/assert.ts';
 import { GramlineError } from '../src/base/errors.ts';
 import type { DatagramHost, DatagramSocket, DatagramSocketOptions } from '../src/udp/host.ts';
 import { DATAGRAM_PAYLOAD_BYTES_MAX, Link, type LinkFaults } from './faults.ts';
+import {
+  Reader,
+  type ReceiveLimits,
+  SOCKET_USABLE_SHARE,
+  SocketBuffer,
+  type SwitchPort,
+  TailDrop,
+  wireBytes,
+} from './queues.ts';
 import type { Random } from './random.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
@@ -76,7 +86,11 @@ export interface NetworkStatistics {
     cut: number;
     mtu: number;
     queue: number;
+    /** The queue of a switch port was full. */
+    port: number;
     loss: number;
+    /** A socket's buffer was full. */
+    buffer: number;
     /** No such host, or it crashed while the datagram travelled. */
     hostDown: number;
     /** No socket at that port, or one that is connected to another peer. */
@@ -101,6 +115,8 @@ export class VirtualNetwork {
   readonly #random: Random;
   readonly #machines = new Map<string, Machine>();
   readonly #links = new Map<string, Map<string, Link>>();
+  readonly #ports = new Map<string, SwitchPort & { readonly line: TailDrop }>();
+  readonly #receivers = new Map<string, { readonly limits: ReceiveLimits; readonly reader: Reader }>();
   readonly #taps = new Set<Tap>();
   readonly #interceptors = new Set<Interceptor>();
   /** Later rules win over earlier ones. */
@@ -131,6 +147,24 @@ export class VirtualNetwork {
   /** Cuts the way from one host to another, one way: what is sent from now on vanishes. */
   cut(fromIp: string, toIp: string): void {
     this.#link(fromIp, toIp).isCut = true;
+  }
+
+  /** Everything that is sent to `toIp` from now on passes one switch port; undefined takes it away. */
+  setPort(toIp: string, port: SwitchPort | undefined): void {
+    if (port === undefined) this.#ports.delete(toIp);
+    else this.#ports.set(toIp, { ...port, line: new TailDrop() });
+  }
+
+  /** How `ip` takes in what arrives from now on: its sockets overflow, and it reads only so fast. */
+  setReceiveLimits(ip: string, limits: ReceiveLimits | undefined): void {
+    if (limits === undefined) this.#receivers.delete(ip);
+    else this.#receivers.set(ip, { limits, reader: new Reader() });
+  }
+
+  /** @internal What a socket of `ip` says of its buffer. */
+  usableBufferBytes(ip: string): number | undefined {
+    const receiver = this.#receivers.get(ip);
+    return receiver === undefined ? undefined : Math.floor(receiver.limits.bufferBytes * SOCKET_USABLE_SHARE);
   }
 
   /** Mends all cuts. */
@@ -210,7 +244,7 @@ export class VirtualNetwork {
   #carry(datagram: WireDatagram, sender: Socket | undefined): void {
     const { dropped } = this.statistics;
     const link = this.#link(datagram.from.host, datagram.to.host);
-    const { faults, random } = link;
+    const { faults } = link;
     if (link.isCut) {
       dropped.cut += 1;
       return;
@@ -224,6 +258,21 @@ export class VirtualNetwork {
       dropped.queue += 1;
       return;
     }
+    const port = this.#ports.get(datagram.to.host);
+    if (port === undefined) return this.#depart(link, departMicros, datagram, sender);
+    // The port serves datagrams in the order in which they come to it.
+    const enter = (): void => {
+      const servedMicros = port.line.serve(this.#clock.now(), wireBytes(datagram.bytes.length), port);
+      if (servedMicros === undefined) dropped.port += 1;
+      else this.#depart(link, servedMicros, datagram, sender);
+    };
+    if (departMicros <= this.#clock.now()) enter();
+    else this.#clock.schedule(Math.ceil(departMicros) - this.#clock.now(), enter);
+  }
+
+  #depart(link: Link, departMicros: number, datagram: WireDatagram, sender: Socket | undefined): void {
+    const { faults, random } = link;
+    const { dropped } = this.statistics;
     if (random.chance(faults.lossProbability)) {
       dropped.loss += 1;
       return;
@@ -283,6 +332,22 @@ export class VirtualNetwork {
       if (sender !== undefined) this.#refuse(from, to, sender);
       return;
     }
+    const receiver = this.#receivers.get(to.host);
+    if (receiver === undefined) return this.#deliver(socket, from, bytes);
+    if (!socket.buffer.take(bytes.length, receiver.limits.bufferBytes)) {
+      this.statistics.dropped.buffer += 1;
+      return;
+    }
+    const readMicros = receiver.reader.read(this.#clock.now(), bytes.length, receiver.limits);
+    this.#clock.schedule(Math.ceil(readMicros) - this.#clock.now(), () => {
+      socket.buffer.give(bytes.length);
+      // What waits in a socket that closed meanwhile is gone with it.
+      if (socket.takesFrom(from)) this.#deliver(socket, from, bytes);
+      else this.statistics.dropped.portClosed += 1;
+    });
+  }
+
+  #deliver(socket: Socket, from: Address, bytes: Uint8Array): void {
     this.statistics.delivered += 1;
     this.statistics.deliveredBytes += bytes.length;
     socket.receive(from, bytes);
@@ -427,6 +492,9 @@ class Socket implements DatagramSocket {
   readonly host: string;
   readonly port: number;
   readonly owner: Process;
+  readonly buffer = new SocketBuffer();
+  /** Known where the host has {@link ReceiveLimits}. */
+  readonly receiveBufferBytes?: number;
   readonly #network: VirtualNetwork;
   readonly #clock: VirtualClock;
   readonly #machine: Machine;
@@ -456,6 +524,8 @@ class Socket implements DatagramSocket {
     this.#options = options;
     this.#glueMicros = glueMicros;
     this.#address = { host: machine.ip, port };
+    const usableBytes = network.usableBufferBytes(machine.ip);
+    if (usableBytes !== undefined) this.receiveBufferBytes = usableBytes;
   }
 
   async connect(host: string, port: number): Promise<void> {
@@ -589,6 +659,16 @@ function newStatistics(): NetworkStatistics {
     bitFlipped: 0,
     truncated: 0,
     refused: 0,
-    dropped: { intercepted: 0, cut: 0, mtu: 0, queue: 0, loss: 0, hostDown: 0, portClosed: 0 },
+    dropped: {
+      intercepted: 0,
+      cut: 0,
+      mtu: 0,
+      queue: 0,
+      port: 0,
+      loss: 0,
+      buffer: 0,
+      hostDown: 0,
+      portClosed: 0,
+    },
   };
 }

@@ -14,6 +14,7 @@ export class AckTracker {
   /** Numbers below were forgotten, and count as received. */
   #floor = 0;
   readonly #rangesMax: number;
+  #largest = -1;
   #largestArrivedAt: Micros = micros(0);
   #unacked = 0;
   #dueAt: Micros | undefined;
@@ -24,8 +25,7 @@ export class AckTracker {
   }
 
   get largest(): number {
-    const { ranges } = this.#received;
-    return ranges.length === 0 ? -1 : ranges[ranges.length - 1]!.end - 1;
+    return this.#largest;
   }
 
   has(number: number): boolean {
@@ -34,16 +34,18 @@ export class AckTracker {
 
   /** A packet arrived whole [ACK-1]. */
   onReceived(now: Micros, number: number, ackEliciting: boolean): void {
-    const largest = this.largest;
+    const gap = number !== this.#largest + 1;
     this.#received.add(number, number + 1);
-    if (this.#received.count > this.#rangesMax) {
+    if (gap && this.#received.count > this.#rangesMax) {
       this.#floor = Math.max(this.#floor, this.#received.ranges[0]!.end);
       this.#received.keepHighest(this.#rangesMax);
     }
-    if (number > largest) this.#largestArrivedAt = now;
+    if (number > this.#largest) {
+      this.#largest = number;
+      this.#largestArrivedAt = now;
+    }
     if (!ackEliciting) return;
     this.#unacked += 1;
-    const gap = number !== largest + 1;
     if (gap || this.#unacked >= ACK_EVERY) this.#dueAt = now;
     else this.#dueAt ??= micros(now + MAX_ACK_DELAY_MICROS);
   }

@@ -1,6 +1,7 @@
 /**
- * Congestion control: the port, NewReno as the plain twin (RFC 9002 section 7), CUBIC as the
- * default (RFC 9438). Windows are in bytes; there is no pacing, senders cap their bursts.
+ * Congestion control: the port, NewReno as the plain twin (RFC 9002 section 7), and CUBIC (RFC
+ * 9438), of which `lan-cubic.ts` makes the default. Windows are in bytes; there is no pacing,
+ * senders cap their bursts.
  */
 
 import { type Micros, micros } from '../base/units.ts';
@@ -9,7 +10,7 @@ import { INITIAL_WINDOW_DATAGRAMS, MINIMUM_WINDOW_DATAGRAMS } from './limits.ts'
 export interface CongestionController {
   /** Bytes that may be in flight. */
   readonly windowBytes: number;
-  /** `bytes` of a packet sent at `sentAt` were acknowledged. `limited` says that the window was in use. */
+  /** `bytes` of packets sent at `sentAt` were acknowledged. `limited` says that the window was in use. */
   onAcked(now: Micros, sentAt: Micros, bytes: number, rttMicros: Micros, limited: boolean): void;
   /** A packet sent at `sentAt` was lost. */
   onLost(now: Micros, sentAt: Micros): void;
@@ -27,23 +28,29 @@ const MICROS_PER_SECOND = 1_000_000;
 /** RFC 9438 4.3: with this increase and CUBIC's reduction, Reno has the same mean window as with its own. */
 const RENO_ALPHA = (3 * (1 - CUBIC_BETA)) / (1 + CUBIC_BETA);
 
-abstract class WindowController implements CongestionController {
+export abstract class WindowController implements CongestionController {
   protected datagramBytes: number;
   protected slowStartThresholdBytes = Number.POSITIVE_INFINITY;
   /** Packets sent before this instant belong to the episode that already shrank the window. */
   protected recoveryStartedAt: Micros = micros(-1);
-  windowBytes: number;
+  protected bytes: number;
 
   constructor(datagramBytes: number) {
     this.datagramBytes = datagramBytes;
-    this.windowBytes = initialWindowBytes(datagramBytes);
+    this.bytes = initialWindowBytes(datagramBytes);
+  }
+
+  get windowBytes(): number {
+    return this.bytes;
   }
 
   onAcked(now: Micros, sentAt: Micros, bytes: number, rttMicros: Micros, limited: boolean): void {
     if (sentAt <= this.recoveryStartedAt) return;
     if (!limited) return this.pause(now);
-    if (this.windowBytes < this.slowStartThresholdBytes) this.windowBytes += bytes;
-    else this.avoidCongestion(now, bytes, rttMicros);
+    // Of many bytes at once only those up to the threshold are slow start's.
+    const slow = Math.min(bytes, Math.max(0, this.slowStartThresholdBytes - this.bytes));
+    this.bytes += slow;
+    if (slow < bytes) this.avoidCongestion(now, bytes - slow, rttMicros);
   }
 
   onLost(now: Micros, sentAt: Micros): void {
@@ -53,13 +60,13 @@ abstract class WindowController implements CongestionController {
   }
 
   onPersistentCongestion(): void {
-    this.windowBytes = this.minimumBytes;
+    this.bytes = this.minimumBytes;
     this.recoveryStartedAt = micros(-1);
   }
 
   setDatagramBytes(bytes: number): void {
     this.datagramBytes = bytes;
-    this.windowBytes = Math.max(this.windowBytes, initialWindowBytes(bytes));
+    this.bytes = Math.max(this.bytes, initialWindowBytes(bytes));
   }
 
   protected get minimumBytes(): number {
@@ -75,12 +82,12 @@ abstract class WindowController implements CongestionController {
 /** NewReno as RFC 9002 appendix B has it. */
 export class NewReno extends WindowController {
   protected avoidCongestion(_now: Micros, bytes: number): void {
-    this.windowBytes += (this.datagramBytes * bytes) / this.windowBytes;
+    this.bytes += (this.datagramBytes * bytes) / this.bytes;
   }
 
   protected reduce(): void {
-    this.windowBytes = Math.max(this.windowBytes * LOSS_REDUCTION, this.minimumBytes);
-    this.slowStartThresholdBytes = this.windowBytes;
+    this.bytes = Math.max(this.bytes * LOSS_REDUCTION, this.minimumBytes);
+    this.slowStartThresholdBytes = this.bytes;
   }
 }
 
@@ -98,10 +105,10 @@ export class Cubic extends WindowController {
   protected avoidCongestion(now: Micros, bytes: number, rttMicros: Micros): void {
     if (this.#epochStartedAt === undefined) {
       this.#epochStartedAt = now;
-      this.#windowMaxBytes = Math.max(this.#windowMaxBytes, this.windowBytes);
-      const missing = (this.#windowMaxBytes - this.windowBytes) / this.datagramBytes;
+      this.#windowMaxBytes = Math.max(this.#windowMaxBytes, this.bytes);
+      const missing = (this.#windowMaxBytes - this.bytes) / this.datagramBytes;
       this.#originSeconds = Math.cbrt(missing / CUBIC_C);
-      this.#renoEstimateBytes = this.windowBytes;
+      this.#renoEstimateBytes = this.bytes;
     } else if (this.#pausedAt !== undefined) {
       // Time in which the window was not in use must not count as growth.
       this.#epochStartedAt = micros(this.#epochStartedAt + now - this.#pausedAt);
@@ -110,15 +117,15 @@ export class Cubic extends WindowController {
     const elapsed = now - this.#epochStartedAt;
     // RFC 9438 4.3: never slower than Reno would be with the same reduction.
     const alpha = this.#renoEstimateBytes < this.#priorBytes ? RENO_ALPHA : 1;
-    this.#renoEstimateBytes += (alpha * this.datagramBytes * bytes) / this.windowBytes;
+    this.#renoEstimateBytes += (alpha * this.datagramBytes * bytes) / this.bytes;
     if (this.#cubicBytes(elapsed) < this.#renoEstimateBytes) {
-      this.windowBytes = Math.max(this.windowBytes, this.#renoEstimateBytes);
+      this.bytes = Math.max(this.bytes, this.#renoEstimateBytes);
       return;
     }
     // RFC 9438 4.4 and 4.5: towards where the curve will be one RTT from now.
-    const target = Math.min(this.#cubicBytes(elapsed + rttMicros), 1.5 * this.windowBytes);
-    if (target > this.windowBytes) {
-      this.windowBytes += ((target - this.windowBytes) * bytes) / this.windowBytes;
+    const target = Math.min(this.#cubicBytes(elapsed + rttMicros), 1.5 * this.bytes);
+    if (target > this.bytes) {
+      this.bytes += ((target - this.bytes) * bytes) / this.bytes;
     }
   }
 
@@ -134,11 +141,11 @@ export class Cubic extends WindowController {
 
   protected reduce(): void {
     // RFC 9438 4.7, fast convergence: a flow whose maximum sank leaves room for others.
-    this.#priorBytes = this.windowBytes;
+    this.#priorBytes = this.bytes;
     this.#windowMaxBytes =
-      this.windowBytes < this.#windowMaxBytes ? (this.windowBytes * (1 + CUBIC_BETA)) / 2 : this.windowBytes;
-    this.windowBytes = Math.max(this.windowBytes * CUBIC_BETA, this.minimumBytes);
-    this.slowStartThresholdBytes = this.windowBytes;
+      this.bytes < this.#windowMaxBytes ? (this.bytes * (1 + CUBIC_BETA)) / 2 : this.bytes;
+    this.bytes = Math.max(this.bytes * CUBIC_BETA, this.minimumBytes);
+    this.slowStartThresholdBytes = this.bytes;
     this.#epochStartedAt = undefined;
     this.#pausedAt = undefined;
   }
@@ -149,7 +156,8 @@ export class Cubic extends WindowController {
   }
 }
 
-function initialWindowBytes(datagramBytes: number): number {
+/** RFC 9002 7.2. */
+export function initialWindowBytes(datagramBytes: number): number {
   return Math.min(
     INITIAL_WINDOW_DATAGRAMS * datagramBytes,
     Math.max(14_720, MINIMUM_WINDOW_DATAGRAMS * datagramBytes),

@@ -3,6 +3,7 @@
 export * from './acks.ts';
 export * from './congestion.ts';
 export * from './credit.ts';
+export * from './lan-cubic.ts';
 export * from './limits.ts';
 export * from './mtu.ts';
 export * from './ranges.ts';
@@ -10,4 +11,5 @@ export * from './reassembly.ts';
 export * from './record-buffers.ts';
 export * from './recovery.ts';
 export * from './rtt.ts';
+export * from './sent-packets.ts';
 export * from './timers.ts';

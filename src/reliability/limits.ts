@@ -27,3 +27,17 @@ export const INITIAL_WINDOW_DATAGRAMS = 10;
 export const MINIMUM_WINDOW_DATAGRAMS = 2;
 /** A segment number may run ahead of the highest seen by this much; more is dropped as forged [SEG-5]. */
 export const SEGMENT_NUMBER_JUMP_MAX = 65_536;
+/** Growth of the round trip beyond the least one that does not count as a queue [CC-7]. */
+export const QUEUE_MICROS_TOLERATED: Micros = millis(1);
+/** On long paths, the share of the least round trip that does not count either [CC-7]. */
+export const QUEUE_RTT_DIVISOR = 4;
+/** Share of packets beyond which loss is never tolerated for long [CC-8]. */
+export const LOSS_CEILING = 0.07;
+/** Standard deviations above what is tolerated at which loss is no chance any more [CC-8]. */
+export const LOSS_DEVIATIONS = 3;
+/** Loss rates are taken from about so many packets, the latest ones [CC-8]. */
+export const LOSS_SAMPLE_PACKETS = 1_024;
+/** A window below this share of the one at the last reduction cannot have filled the path [CC-8]. */
+export const LOW_WINDOW_SHARE = 0.85;
+/** A least round trip that was not met for this long is looked for anew [CC-9]. */
+export const BASE_RTT_MICROS_MAX_AGE: Micros = seconds(2);

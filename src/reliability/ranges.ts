@@ -26,8 +26,14 @@ export class RangeSet {
   add(start: number, end: number): number {
     assert(start < end, 'empty range');
     const ranges = this.#ranges;
+    const newest = ranges[ranges.length - 1];
+    // Most additions go on where the last one ended: nothing is allocated for them.
+    if (newest !== undefined && start === newest.end) {
+      newest.end = end;
+      return end - start;
+    }
     let index = ranges.length;
-    // Most additions are at the end: look from there.
+    // Of the others most are near the end: look from there.
     while (index > 0 && ranges[index - 1]!.end >= start) index -= 1;
     let covered = 0;
     let mergedStart = start;
@@ -61,7 +67,12 @@ export class RangeSet {
 
   /** Whether all of `[start, end)` is in the set. */
   covers(start: number, end: number): boolean {
-    return this.#ranges.some((range) => range.start <= start && end <= range.end);
+    const ranges = this.#ranges;
+    for (let index = ranges.length - 1; index >= 0; index--) {
+      const range = ranges[index]!;
+      if (range.start <= start) return end <= range.end;
+    }
+    return false;
   }
 
   /** Forgets everything below `end`. */

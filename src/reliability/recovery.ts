@@ -19,15 +19,7 @@ import {
   TIME_THRESHOLD_NUMERATOR,
 } from './limits.ts';
 import { RttEstimator } from './rtt.ts';
-
-export interface SentPacket<Content> {
-  readonly number: PacketNumber;
-  readonly sentAt: Micros;
-  readonly bytes: number;
-  readonly content: Content;
-  /** Whether it probes a datagram size: its loss says nothing about congestion (RFC 9000 14.4) [MTU-6]. */
-  readonly isProbe: boolean;
-}
+import { SentPackets } from './sent-packets.ts';
 
 export interface RecoveryOwner<Content> {
   onPacketAcked(space: number, content: Content): void;
@@ -45,9 +37,11 @@ const SPACES = 2;
 const PERSISTENT_CONGESTION_PTOS = 3;
 
 class SentSpace<Content> {
-  readonly packets = new Map<number, SentPacket<Content>>();
+  readonly packets = new SentPackets<Content>();
   nextNumber = 0;
   largestAcked = -1;
+  /** Packets below were in flight when the window was full: their acknowledgement lets it grow. */
+  limitedNumber = 0;
   /** When the oldest overtaken packet will count as lost. */
   lossAt: Micros | undefined;
   lastSentAt: Micros | undefined;
@@ -55,18 +49,13 @@ class SentSpace<Content> {
 
 export class Recovery<Content> {
   readonly rtt = new RttEstimator();
-  readonly #spaces: readonly SentSpace<Content>[] = Array.from(
-    { length: SPACES },
-    () => new SentSpace<Content>(),
-  );
+  readonly #spaces: readonly [SentSpace<Content>, SentSpace<Content>] = [new SentSpace(), new SentSpace()];
   readonly #controller: CongestionController;
   readonly #owner: RecoveryOwner<Content>;
   /** Congestion window ceiling: what the peer's socket buffer holds [FLOW-7]. */
   readonly #windowBytesMax: number;
   #bytesInFlight = 0;
   #ptoCount = 0;
-  /** Set when the window, and not the application, held the sender back since the last ack. */
-  #limited = false;
   #firstSampleAt: Micros | undefined;
 
   constructor(controller: CongestionController, owner: RecoveryOwner<Content>, windowBytesMax: number) {
@@ -84,7 +73,7 @@ export class Recovery<Content> {
   }
 
   get packetsInFlight(): number {
-    return this.#spaces.reduce((sum, space) => sum + space.packets.size, 0);
+    return this.#spaces[0].packets.count + this.#spaces[1].packets.count;
   }
 
   /** Bytes that may be sent now under congestion control [CC-1]; without end below 0 at the packet maximum. */
@@ -100,7 +89,8 @@ export class Recovery<Content> {
   /** The sender had more to send than {@link roomBytes} let through. */
   onWindowLimited(): void {
     // Held back by the peer's buffer the window must not grow: it would soon stand for nothing.
-    if (this.#controller.windowBytes <= this.#windowBytesMax) this.#limited = true;
+    if (this.#controller.windowBytes > this.#windowBytesMax) return;
+    for (const sent of this.#spaces) sent.limitedNumber = sent.nextNumber;
   }
 
   /** The next packet number of a space: each is used once [PKT-12]. */
@@ -130,7 +120,7 @@ export class Recovery<Content> {
     const sent = this.#spaces[space]!;
     assert(number === sent.nextNumber - 1, 'packet sent out of turn');
     const counted = isProbe ? 0 : bytes;
-    sent.packets.set(number, { number, sentAt: now, bytes: counted, content, isProbe });
+    sent.packets.push(number, now, counted, content, isProbe);
     sent.lastSentAt = now;
     this.#bytesInFlight += counted;
   }
@@ -141,32 +131,31 @@ export class Recovery<Content> {
    */
   onAckReceived(now: Micros, space: number, ranges: readonly AckedRange[], delayMicros: Micros): number {
     const sent = this.#spaces[space]!;
+    const { packets } = sent;
+    const newestSent = sent.nextNumber - 1;
     // Of the numbers named, the largest that was sent: segment numbers above it may be forged [ACK-7].
     let largest = -1;
     let unsent = 0;
-    let newest: SentPacket<Content> | undefined;
-    let anyAcked = false;
-    const limited = this.#limited;
-    for (const range of ranges) {
-      if (largest < 0 && range.first < sent.nextNumber) largest = Math.min(range.last, sent.nextNumber - 1);
-      if (range.last >= sent.nextNumber) unsent += range.last - Math.max(range.first, sent.nextNumber) + 1;
-      for (const packet of this.#acknowledge(sent, range)) {
-        anyAcked = true;
-        if (packet.number === largest) newest = packet;
-        this.#controller.onAcked(now, packet.sentAt, packet.bytes, this.rtt.smoothedMicros, limited);
-        this.#owner.onPacketAcked(space, packet.content);
-      }
+    let newestSentAt: Micros | undefined;
+    const before = packets.count;
+    for (const { first, last } of ranges) {
+      if (last > newestSent) unsent += last - Math.max(first, newestSent + 1) + 1;
+      if (first > newestSent) continue;
+      const lastSent = Math.min(last, newestSent);
+      if (largest < 0) largest = lastSent;
+      const sentAt = this.#acknowledge(now, space, first, lastSent);
+      if (lastSent === largest) newestSentAt = sentAt;
     }
-    if (!anyAcked) return unsent;
+    if (packets.count === before) return unsent;
     sent.largestAcked = Math.max(sent.largestAcked, largest);
     // An RTT sample only from the newest packet, and only when it is newly acknowledged [REL-2].
-    if (newest !== undefined) {
-      this.rtt.update(micros(Math.max(1, now - newest.sentAt)), delayMicros);
+    if (newestSentAt !== undefined) {
+      this.rtt.update(micros(Math.max(1, now - newestSentAt)), delayMicros);
       this.#firstSampleAt ??= now;
     }
+    packets.trim();
     this.#detectLost(now, space);
     this.#ptoCount = 0;
-    this.#limited = false;
     return unsent;
   }
 
@@ -180,7 +169,7 @@ export class Recovery<Content> {
     const backedOff = this.rtt.ptoMicros * 2 ** Math.min(this.#ptoCount, PTO_COUNT_MAX);
     const pto = Math.min(backedOff, PTO_MICROS_MAX);
     for (const sent of this.#spaces) {
-      if (sent.packets.size > 0) earliest = earlier(earliest, micros(sent.lastSentAt! + pto));
+      if (sent.packets.count > 0) earliest = earlier(earliest, micros(sent.lastSentAt! + pto));
     }
     return earliest;
   }
@@ -205,7 +194,7 @@ export class Recovery<Content> {
     let oldest: Micros | undefined;
     for (let space = 0; space < SPACES; space++) {
       const sent = this.#spaces[space]!;
-      if (sent.packets.size > 0 && (oldest === undefined || sent.lastSentAt! < oldest)) {
+      if (sent.packets.count > 0 && (oldest === undefined || sent.lastSentAt! < oldest)) {
         oldest = sent.lastSentAt;
         probe = space;
       }
@@ -219,80 +208,118 @@ export class Recovery<Content> {
 
   /** Takes packets out of flight whose contents no longer matter to anyone. */
   forget(space: number, isStale: (content: Content) => boolean): void {
-    const sent = this.#spaces[space]!;
-    for (const packet of sent.packets.values()) {
-      if (!isStale(packet.content)) continue;
-      sent.packets.delete(packet.number);
-      this.#bytesInFlight -= packet.bytes;
+    const { packets } = this.#spaces[space]!;
+    for (let at = packets.head; at < packets.tail; at++) {
+      if (!packets.isInFlight(at) || !isStale(packets.contentAt(at))) continue;
+      this.#bytesInFlight -= packets.bytesAt(at);
+      packets.settle(at);
     }
+    packets.compact();
   }
 
   /** The oldest unacknowledged contents of a space that `matter`: what a probe sends again [REL-11]. */
   oldest(space: number, matter: (content: Content) => boolean = () => true): Content | undefined {
-    for (const { content } of this.#spaces[space]!.packets.values()) if (matter(content)) return content;
+    const { packets } = this.#spaces[space]!;
+    for (let at = packets.head; at < packets.tail; at++) {
+      if (packets.isInFlight(at) && matter(packets.contentAt(at))) return packets.contentAt(at);
+    }
     return undefined;
   }
 
-  #acknowledge(sent: SentSpace<Content>, range: AckedRange): SentPacket<Content>[] {
-    const found: SentPacket<Content>[] = [];
-    if (sent.packets.size === 0) return found;
-    const take = (packet: SentPacket<Content>): void => {
-      sent.packets.delete(packet.number);
-      this.#bytesInFlight -= packet.bytes;
-      found.push(packet);
-    };
-    // Walk whichever is shorter: the range or what is in flight. Both are bounded by SENT_PACKETS_MAX.
-    const last = Math.min(range.last, sent.nextNumber - 1);
-    if (last - range.first < sent.packets.size) {
-      for (let number = range.first; number <= last; number++) {
-        const packet = sent.packets.get(number);
-        if (packet !== undefined) take(packet);
+  /**
+   * Settles what is in flight of `first` to `last`. Returns when `last` was sent if it is among
+   * them. What left at one instant is told to the controller in one call.
+   */
+  #acknowledge(now: Micros, space: number, first: number, last: number): Micros | undefined {
+    const { packets, limitedNumber } = this.#spaces[space]!;
+    let lastSentAt: Micros | undefined;
+    let sentAt = micros(0);
+    let limited = false;
+    let bytes = -1;
+    const rtt = this.rtt.smoothedMicros;
+    const { tail } = packets;
+    for (let at = packets.positionOf(first); at < tail; at++) {
+      const number = packets.numberAt(at);
+      if (number > last) break;
+      if (!packets.isInFlight(at)) continue;
+      const packetSentAt = packets.sentAt(at);
+      const packetBytes = packets.bytesAt(at);
+      if (packetSentAt !== sentAt || number < limitedNumber !== limited || bytes < 0) {
+        if (bytes >= 0) this.#controller.onAcked(now, sentAt, bytes, rtt, limited);
+        sentAt = packetSentAt;
+        limited = number < limitedNumber;
+        bytes = 0;
       }
-    } else {
-      for (const packet of sent.packets.values()) {
-        if (packet.number > last) break;
-        if (packet.number >= range.first) take(packet);
-      }
+      bytes += packetBytes;
+      this.#bytesInFlight -= packetBytes;
+      if (number === last) lastSentAt = packetSentAt;
+      this.#owner.onPacketAcked(space, packets.settle(at));
     }
-    return found;
+    if (bytes >= 0) this.#controller.onAcked(now, sentAt, bytes, rtt, limited);
+    return lastSentAt;
   }
 
   /** RFC 9002 6.1: lost by packet threshold, or by time. */
   #detectLost(now: Micros, space: number): void {
     const sent = this.#spaces[space]!;
+    const { packets, largestAcked } = sent;
     sent.lossAt = undefined;
+    if (packets.count === 0 || packets.numberAt(packets.head) > largestAcked) return;
     const rtt = Math.max(this.rtt.smoothedMicros, this.rtt.latestMicros);
     const lossDelay = Math.max(
       Math.ceil((rtt * TIME_THRESHOLD_NUMERATOR) / TIME_THRESHOLD_DENOMINATOR),
       GRANULARITY_MICROS,
     );
-    const lost: SentPacket<Content>[] = [];
-    for (const packet of sent.packets.values()) {
-      if (packet.number > sent.largestAcked) break;
-      const tooOld = packet.sentAt + lossDelay <= now;
-      if (tooOld || packet.number <= sent.largestAcked - PACKET_THRESHOLD) lost.push(packet);
-      else sent.lossAt = earlier(sent.lossAt, micros(packet.sentAt + lossDelay));
+    let lost: LostSpan<Content> | undefined;
+    for (let at = packets.head; at < packets.tail && packets.numberAt(at) <= largestAcked; at++) {
+      if (!packets.isInFlight(at)) continue;
+      const sentAt = packets.sentAt(at);
+      const tooOld = sentAt + lossDelay <= now;
+      if (!tooOld && packets.numberAt(at) > largestAcked - PACKET_THRESHOLD) {
+        sent.lossAt = earlier(sent.lossAt, micros(sentAt + lossDelay));
+        continue;
+      }
+      const isProbe = packets.isProbe(at);
+      this.#bytesInFlight -= packets.bytesAt(at);
+      lost ??= new LostSpan();
+      lost.add(packets.numberAt(at), sentAt, isProbe, packets.settle(at));
+      if (!isProbe) this.#controller.onLost(now, sentAt);
     }
-    for (const packet of lost) {
-      sent.packets.delete(packet.number);
-      this.#bytesInFlight -= packet.bytes;
-      if (!packet.isProbe) this.#controller.onLost(now, packet.sentAt);
-    }
-    this.#checkPersistentCongestion(lost);
-    for (const packet of lost) this.#owner.onPacketLost(space, packet.content);
+    if (lost === undefined) return;
+    packets.trim();
+    if (this.#isPersistent(lost)) this.#controller.onPersistentCongestion();
+    for (const content of lost.contents) this.#owner.onPacketLost(space, content);
   }
 
-  #checkPersistentCongestion(lost: readonly SentPacket<Content>[]): void {
-    const first = lost[0];
-    const last = lost[lost.length - 1];
-    if (first === undefined || last === undefined || lost.some((packet) => packet.isProbe)) return;
+  #isPersistent({ contents, first, last, firstSentAt, lastSentAt, hasProbe }: LostSpan<Content>): boolean {
+    if (hasProbe) return false;
     // Before the first sample nobody knows how long a PTO is (RFC 9002 7.6.2).
-    if (this.#firstSampleAt === undefined || first.sentAt < this.#firstSampleAt) return;
+    if (this.#firstSampleAt === undefined || firstSentAt < this.#firstSampleAt) return false;
     // Contiguous numbers only: an acknowledged packet in between ends the span.
-    if (last.number - first.number !== lost.length - 1) return;
-    if (last.sentAt - first.sentAt > this.rtt.ptoMicros * PERSISTENT_CONGESTION_PTOS) {
-      this.#controller.onPersistentCongestion();
+    if (last - first !== contents.length - 1) return false;
+    return lastSentAt - firstSentAt > this.rtt.ptoMicros * PERSISTENT_CONGESTION_PTOS;
+  }
+}
+
+/** The packets of one space that were found lost in one go, in the order of their numbers. */
+class LostSpan<Content> {
+  readonly contents: Content[] = [];
+  first = 0;
+  last = 0;
+  firstSentAt: Micros = micros(0);
+  lastSentAt: Micros = micros(0);
+  hasProbe = false;
+
+  add(number: number, sentAt: Micros, isProbe: boolean, content: Content): void {
+    if (this.contents.length === 0) {
+      this.first = number;
+      this.firstSentAt = sentAt;
     }
+    this.last = number;
+    this.lastSentAt = sentAt;
+    // Its loss says nothing about congestion (RFC 9000 14.4) [MTU-6].
+    this.hasProbe ||= isProbe;
+    this.contents.push(content);
   }
 }
 

@@ -7,7 +7,7 @@
 
 import { type Micros, micros } from '../base/units.ts';
 import { AEAD_TAG_BYTES } from '../crypto/index.ts';
-import { type AckTracker, Cubic, MtuProbe, Recovery } from '../reliability/index.ts';
+import { type AckTracker, LanCubic, MtuProbe, Recovery } from '../reliability/index.ts';
 import {
   ACK_DELAY_UNIT_MICROS,
   type AckFrame,
@@ -71,7 +71,7 @@ export class Transmitter {
   readonly #outbox: Outbox;
   readonly #flows: FlowTable;
   readonly #counts: SessionCounts;
-  readonly #controller = new Cubic(DATAGRAM_BYTES_MIN);
+  readonly #controller = new LanCubic(DATAGRAM_BYTES_MIN);
   readonly #recovery: Recovery<Content>;
   readonly #mtu: MtuProbe;
   /** Segments that may leave whatever the window says: probes of a timeout. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Micros, micros, seconds } from '../../src/base/units.ts';
-import { type CongestionController, Cubic, NewReno } from '../../src/reliability/index.ts';
+import { type CongestionController, Cubic, LanCubic, NewReno } from '../../src/reliability/index.ts';
 
 const DATAGRAM = 1_200;
 const RTT: Micros = micros(10_000);
@@ -29,6 +29,7 @@ function run(controller: CongestionController, from: number, until: number): num
 describe.each([
   ['NewReno', () => new NewReno(DATAGRAM), 0.5],
   ['CUBIC', () => new Cubic(DATAGRAM), 0.7],
+  ['LAN CUBIC', () => new LanCubic(DATAGRAM), 0.7],
 ] as const)('%s', (_name, create, reduction) => {
   it('starts with ten datagrams, or 14,720 bytes where datagrams are large', () => {
     expect(create().windowBytes).toBe(12_000);
@@ -86,6 +87,18 @@ describe.each([
     acked(controller, 120_000, 1_200);
     expect(controller.windowBytes, 'slow start').toBe(3 * DATAGRAM);
     expect(threshold).toBeGreaterThan(3 * DATAGRAM);
+  });
+});
+
+describe('slow start', () => {
+  it('ends at the threshold, however much is acknowledged at once', () => {
+    const controller = new NewReno(DATAGRAM);
+    controller.onLost(micros(100_000), micros(90_000));
+    controller.onPersistentCongestion();
+    expect(controller.windowBytes).toBe(2_400);
+    acked(controller, 120_000, 12_000);
+    // Up to 6,000 in slow start; one datagram a window for the 8,400 bytes beyond.
+    expect(controller.windowBytes).toBe(6_000 + (DATAGRAM * 8_400) / 6_000);
   });
 });
 

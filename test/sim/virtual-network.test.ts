@@ -291,7 +291,17 @@ describe('each fault alone', () => {
       deliveredBytes: COUNT * 100,
       duplicated: 0,
       reordered: 0,
-      dropped: { intercepted: 0, cut: 0, mtu: 0, queue: 0, loss: 0, hostDown: 0, portClosed: 0 },
+      dropped: {
+        intercepted: 0,
+        cut: 0,
+        mtu: 0,
+        queue: 0,
+        port: 0,
+        loss: 0,
+        buffer: 0,
+        hostDown: 0,
+        portClosed: 0,
+      },
     });
   });
 
@@ -384,6 +394,87 @@ describe('each fault alone', () => {
     expect(numbers(receiver)).toEqual(inOrder.slice(0, 100));
     expect(receiver.received.map(({ at }) => at)).toEqual(inOrder.slice(1, 101).map((count) => count * 100));
     expect(world.network.statistics.dropped.queue).toBe(150);
+  });
+});
+
+describe('a switch port', () => {
+  const PORT_RATE = { bytesPerSecond: 1_280_000, queueBytes: 12_800 };
+
+  test('is shared by all senders to a host, at its rate, and drops at the tail', async () => {
+    const world = new World({ delayMicros: 0 });
+    world.network.setPort(B, PORT_RATE);
+    const [sender, receiver] = await world.pair();
+    const other = await world.open(world.network.host(C));
+    sendNumbered(sender.socket, 80);
+    const buffer = new Uint8Array(100);
+    for (let count = 0; count < 80; count++) {
+      other.socket.send(buffer, 100, 100, { host: B, port: PORT }, undefined);
+    }
+    await world.settle();
+    expect(receiver.received.map(({ at }) => at)).toEqual(
+      Array.from({ length: 100 }, (_, index) => (index + 1) * 100),
+    );
+    expect(world.network.statistics.dropped).toMatchObject({ port: 60, queue: 0 });
+  });
+
+  test('serves what limited links bring in the order of its coming', async () => {
+    const world = new World({ delayMicros: 0, bytesPerSecond: 12_800_000, queueBytes: 1_000_000 });
+    world.network.setPort(B, PORT_RATE);
+    const [sender, receiver] = await world.pair();
+    sendNumbered(sender.socket, 50);
+    await world.settle();
+    expect(numbers(receiver)).toEqual(Array.from({ length: 50 }, (_, index) => index));
+    // The first one needs 10 us to the port and 100 through it.
+    expect(receiver.received[0]!.at).toBe(110);
+    expect(receiver.received.at(-1)!.at).toBe(10 + 50 * 100);
+  });
+
+  test('can be taken away', async () => {
+    const world = new World({ delayMicros: 7 });
+    world.network.setPort(B, PORT_RATE);
+    world.network.setPort(B, undefined);
+    const [sender, receiver] = await world.pair();
+    sendNumbered(sender.socket, 200);
+    await world.settle();
+    expect(receiver.received.map(({ at }) => at)).toEqual(Array<number>(200).fill(7));
+  });
+});
+
+describe('a host that reads so fast and no faster', () => {
+  const LIMITS = { bufferBytes: 8_680, bytesPerSecond: 1_000_000, datagramBytes: 100 };
+
+  test('reads its sockets in turn, and what finds no room in one is lost', async () => {
+    const world = new World({ delayMicros: 0 });
+    world.network.setReceiveLimits(B, LIMITS);
+    const [sender, receiver] = await world.pair();
+    expect(receiver.socket.receiveBufferBytes).toBe(4_340);
+    sendNumbered(sender.socket, 50);
+    await world.settle();
+    // 100 bytes and 768 of the kernel's: ten find room. Each takes 200 us to read.
+    expect(numbers(receiver)).toEqual(Array.from({ length: 10 }, (_, index) => index));
+    expect(receiver.received.map(({ at }) => at)).toEqual(
+      Array.from({ length: 10 }, (_, index) => (index + 1) * 200),
+    );
+    expect(world.network.statistics.dropped.buffer).toBe(40);
+    sendNumbered(sender.socket, 3);
+    await world.settle();
+    expect(receiver.received, 'the room is given back').toHaveLength(13);
+  });
+
+  test('forgets what waits in a socket that is closed', async () => {
+    const world = new World({ delayMicros: 0 });
+    world.network.setReceiveLimits(B, LIMITS);
+    const [sender, receiver] = await world.pair();
+    sendNumbered(sender.socket, 5);
+    world.clock.schedule(500, () => void receiver.socket.close());
+    await world.settle();
+    expect(receiver.received).toHaveLength(2);
+    expect(world.network.statistics.dropped.portClosed).toBe(3);
+  });
+
+  test('says nothing of its buffer where it has no limits', async () => {
+    const world = new World();
+    expect((await world.pair())[1].socket.receiveBufferBytes).toBeUndefined();
   });
 });
 

@@ -1,0 +1,6 @@
+import { describe } from 'vitest';
+import { incastScenarios } from '../support/incast-scenarios.ts';
+
+describe('incast', () => {
+  incastScenarios(0.8);
+});
