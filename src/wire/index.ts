@@ -7,3 +7,4 @@ export * from './packets.ts';
 export * from './reader.ts';
 export * from './record.ts';
 export * from './writer.ts';
+export * from './where-is-many.ts';
