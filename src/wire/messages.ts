@@ -662,6 +662,15 @@ function locationsSize(locations: readonly Location[]): number {
   return locations.reduce((sum, location) => sum + NODE_ID_BYTES + text8Size(location.address), 1);
 }
 
+/** The bytes of one location as it stands in a list, newly allocated. */
+export function encodeLocation(location: Location): Uint8Array {
+  const bytes = new Uint8Array(locationsSize([location]) - 1);
+  const writer = new Writer(bytes);
+  writer.fixed(location.nodeId, NODE_ID_BYTES);
+  encodeAddress(location.address, writer);
+  return bytes;
+}
+
 function encodeLocations(locations: readonly Location[], writer: Writer, max: number = REPLICAS_MAX): void {
   encodeList(locations, max, writer, (location) => {
     writer.fixed(location.nodeId, NODE_ID_BYTES);

@@ -12,10 +12,10 @@ import {
   type WhereIsManyReply,
   WhereIsManyView,
   WhereIsManyWriter,
+  Writer,
   whereIsManyCount,
   whereIsManyQuery,
   whereIsManyReply,
-  Writer,
 } from '../../src/wire/index.ts';
 import { anyBytes, damage, damaged, messages } from './arbitraries.ts';
 
