@@ -42,6 +42,71 @@ const replicas: Field<number> = {
   },
 };
 
+/** What became of one hash: a code, and behind it what that code calls for. */
+type Answer = {
+  readonly code: number;
+  readonly bytes?: number;
+  readonly replicas?: readonly number[];
+  readonly retryMillis?: number;
+};
+const found = table<{ readonly bytes: number; readonly replicas: readonly number[] }>({
+  bytes: u48,
+  replicas: list(8, u8),
+});
+const busy = table<{ readonly retryMillis: number }>({ retryMillis: u32 });
+const answer: Field<Answer> = {
+  put({ code, bytes: size, replicas: indices, retryMillis }) {
+    refuseUnless([0, 3, 7, 8].includes(code), 'code of an answer');
+    if (code === 0) return [0, ...found.put({ bytes: size!, replicas: indices! })];
+    return code === 7 ? [7, ...busy.put({ retryMillis: retryMillis! })] : [code];
+  },
+  get(input) {
+    const code = oneOf(0, 3, 7, 8).get(input);
+    if (code === 0) return { code, ...found.get(input) };
+    return code === 7 ? { code, ...busy.get(input) } : { code };
+  },
+};
+
+interface ManyReply {
+  readonly revision: number;
+  readonly locations: readonly wire.Location[];
+  readonly answers: readonly Answer[];
+}
+const manyReply = table<ManyReply>({
+  revision: u48,
+  locations: list(59, table<wire.Location>({ nodeId, address })),
+  answers: list(31, answer),
+});
+const whereIsManyReply: Field<ManyReply> = {
+  put(value) {
+    refuseUnless(isWhole(value), 'answers');
+    return manyReply.put(value);
+  },
+  get(input) {
+    const value = manyReply.get(input);
+    refuseUnless(isWhole(value), 'answers');
+    return value;
+  },
+};
+
+/** There is an answer, and every index stands in the table. */
+function isWhole({ locations: all, answers }: ManyReply): boolean {
+  const indices = answers.flatMap(({ replicas: some }) => some ?? []);
+  return answers.length > 0 && indices.every((index) => index < all.length);
+}
+
+const hashes: Field<readonly Uint8Array[]> = {
+  put(value) {
+    refuseUnless(value.length > 0, 'no hash');
+    return list(31, hash).put(value);
+  },
+  get(input) {
+    const value = list(31, hash).get(input);
+    refuseUnless(value.length > 0, 'no hash');
+    return value;
+  },
+};
+
 /** By the name that the codec has in `src/wire/messages.ts`. */
 export const MESSAGES = {
   initiatorParameters: table<Loose<wire.InitiatorParameters>>({
@@ -86,6 +151,8 @@ export const MESSAGES = {
   noSpaceReply: table<wire.NoSpaceReply>({ freeBytes: u48, nodesUp: u16 }),
   hashQuery: table<wire.HashQuery>({ hash }),
   whereIsReply: table<wire.WhereIsReply>({ bytes: u48, revision: u48, locations }),
+  whereIsManyQuery: table<wire.WhereIsManyQuery>({ hashes }),
+  whereIsManyReply,
   commitQuery: table<wire.CommitQuery>({
     token,
     hash,

@@ -1,30 +1,27 @@
 /**
- * The catalog: which object is where. Every entry is a key of the state store, so that reads are
- * answered from memory and commits are durable.
+ * The catalog: which object is where. Every entry is a key of the state store, which is the truth;
+ * an index in memory follows each commit, and answers where an object is without asking the store.
  *
- * Keys: `o` hash -> entry, `t` hash -> tombstone, `c` -> totals.
+ * Keys: `o` hash -> entry, `t` hash -> tombstone, `c` -> totals (`catalog-entry.ts`).
  */
 
 import { concatBytes, equalBytes, toHex, utf8 } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
-import { HASH_BYTES, NODE_ID_BYTES, REPLICAS_MAX, Reader, Writer } from '../wire/index.ts';
+import { REPLICAS_MAX } from '../wire/index.ts';
+import {
+  type CatalogEntry,
+  type CatalogTotals,
+  decodeEntry,
+  decodeMillis,
+  decodeTotals,
+  encodeEntry,
+  encodeMillis,
+  encodeTotals,
+  scanEntry,
+} from './catalog-entry.ts';
+import { CatalogIndex } from './catalog-index.ts';
+import { NodeNumbers } from './node-numbers.ts';
 import type { Comparison, StateOperation, StateStore } from './ports.ts';
-
-export interface CatalogEntry {
-  readonly bytes: number;
-  readonly createdMillis: number;
-  /** Revision of the catalog after which this entry was written. */
-  readonly revision: number;
-  /** How often it was asked for, and until when it is kept: 0 = for ever. */
-  readonly requests: number;
-  readonly expiresMillis: number;
-  readonly replicas: readonly Uint8Array[];
-}
-
-export interface CatalogTotals {
-  readonly objects: number;
-  readonly bytes: number;
-}
 
 const OBJECT_PREFIX = utf8('o');
 const OBJECT_END = utf8('p');
@@ -32,8 +29,6 @@ const TOMBSTONE_PREFIX = utf8('t');
 const TOMBSTONE_END = utf8('u');
 const TOTALS_KEY = utf8('c');
 const KEY_STEP = new Uint8Array(1);
-const ENTRY_VERSION = 1;
-const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + 1;
 /** A commit that lost against another is tried again this often. */
 const COMMIT_TRIES_MAX = 16;
 /** Removed objects are remembered this long, so that a node that was away does not bring them back. */
@@ -42,6 +37,8 @@ const TOMBSTONE_MILLIS = 30 * 24 * 3_600_000;
 export const CHANGES_MAX = 65_536;
 /** Entries that are read in one go: this long nothing else runs. */
 export const PAGE_ENTRIES_MAX = 1_024;
+/** Entries that are read into the index in one go: well under a millisecond. */
+export const LOAD_ENTRIES_MAX = 256;
 /** Tombstones looked at in one sweep. */
 const TOMBSTONE_SWEEP_MAX = 10_000;
 
@@ -51,8 +48,23 @@ export type CommitOutcome = 'created' | 'added' | 'void';
 /** What is to become of an entry. */
 type EntryChange = (entry: CatalogEntry | undefined) => CatalogEntry | 'keep' | 'remove';
 
+/** What is known of an object, without a look at the state store. */
+export interface PlacesInMemory {
+  readonly bytes: number;
+  /** How many of `replicas` count. */
+  readonly count: number;
+  /** Numbers of the nodes that hold it. */
+  readonly replicas: Uint16Array;
+}
+
 export class Catalog {
+  /** Numbers of the nodes that hold objects. */
+  readonly numbers: NodeNumbers = new NodeNumbers();
   readonly #state: StateStore;
+  readonly #index: CatalogIndex;
+  /** Whether every object is in the index: otherwise one that it lacks may be in the store. */
+  #isIndexed = false;
+  readonly #replicas = new Uint16Array(REPLICAS_MAX);
   /** The last change under way of each object. */
   readonly #turns = new Map<string, Promise<void>>();
   #changesUnderWay = 0;
@@ -60,9 +72,57 @@ export class Catalog {
   /** Whether the totals in the store may count a commit that failed. */
   #totalsDoubtful = false;
 
-  constructor(state: StateStore) {
+  /** @param seed 8 bytes of chance for the index. */
+  constructor(state: StateStore, seed?: Uint8Array) {
     this.#state = state;
+    this.#index = new CatalogIndex(seed);
     this.#totals = decodeTotals(state.get(TOTALS_KEY));
+  }
+
+  /** Whether `find` needs the state store for no object that it can hold. */
+  get isIndexed(): boolean {
+    return this.#isIndexed;
+  }
+
+  /** Bytes of memory that the index takes. */
+  get indexBytes(): number {
+    return this.#index.memoryBytes;
+  }
+
+  /**
+   * Fills the index from the state store, page by page. Meanwhile `find` says 'elsewhere' of what it
+   * has not met. An index that grows full stays as it is.
+   *
+   * @param pause Awaited between pages, so that others have their turn; true ends the work.
+   */
+  async load(pause: () => Promise<boolean>): Promise<void> {
+    let isComplete = true;
+    for (let start: Uint8Array = OBJECT_PREFIX; ; ) {
+      let entries = 0;
+      for (const [key, value] of this.#state.range(start, OBJECT_END, LOAD_ENTRIES_MAX)) {
+        entries += 1;
+        start = key;
+        isComplete = this.#enter(key.subarray(1), value) && isComplete;
+      }
+      if (entries < LOAD_ENTRIES_MAX) break;
+      // The least key behind the last.
+      start = concatBytes(start, KEY_STEP);
+      if (await pause()) return;
+    }
+    this.#isIndexed = isComplete;
+  }
+
+  /**
+   * Looks for the object whose hash stands in `hash` at `at`, and never waits. 'here': `found` tells
+   * of it until the next call. 'elsewhere': memory does not say, and `lookup` does.
+   */
+  find(hash: Uint8Array, at = 0): 'here' | 'elsewhere' | 'unknown' {
+    const answer = this.#index.find(hash, at);
+    return answer === 'unknown' && !this.#isIndexed ? 'elsewhere' : answer;
+  }
+
+  get found(): PlacesInMemory {
+    return this.#index;
   }
 
   get revision(): number {
@@ -213,7 +273,7 @@ export class Catalog {
   async sweepTombstones(nowMillis: number): Promise<void> {
     const old: StateOperation[] = [];
     for (const [key, value] of this.#state.range(TOMBSTONE_PREFIX, TOMBSTONE_END, TOMBSTONE_SWEEP_MAX)) {
-      if (new Reader(value).u48() + TOMBSTONE_MILLIS < nowMillis)
+      if (decodeMillis(value) + TOMBSTONE_MILLIS < nowMillis)
         old.push({ key: key.slice(), value: undefined });
     }
     if (old.length > 0) await this.#state.commit([], old);
@@ -250,6 +310,7 @@ export class Catalog {
       const operations: StateOperation[] = [];
       const totals = this.#totals;
       let { objects, bytes } = totals;
+      let stored: Uint8Array | undefined;
       if (next === 'remove') {
         objects -= 1;
         bytes -= entry!.bytes;
@@ -263,7 +324,8 @@ export class Catalog {
           bytes += next.bytes;
           operations.push({ key: tombstoneKey(hash), value: undefined });
         }
-        operations.push({ key, value: encodeEntry({ ...next, revision: this.#state.revision + 1 }) });
+        stored = encodeEntry({ ...next, revision: this.#state.revision + 1 });
+        operations.push({ key, value: stored });
       }
       // Totals are counted here before the commit is durable, and taken back when it fails: commits
       // under way at the same time then write totals that include each other.
@@ -281,9 +343,15 @@ export class Catalog {
       };
       try {
         const { ok } = await this.#state.commit(compare, operations);
-        if (ok) return true;
+        if (ok) {
+          // Durable first, then to be seen.
+          if (next === 'remove') this.#index.delete(hash);
+          else this.#isIndexed = this.#enter(hash, stored!) && this.#isIndexed;
+          return true;
+        }
       } catch (error) {
         undo();
+        this.#reenter(hash);
         // That no object fits is another matter than that the catalog's own disk is full.
         if (!isGramlineError(error, 'GRAMLINE_NO_SPACE')) throw error;
         throw new GramlineError('GRAMLINE_IO', 'the disk of the catalog is full', { cause: error });
@@ -291,6 +359,29 @@ export class Catalog {
       undo();
     }
     return false;
+  }
+
+  /** A commit failed, and may have reached the store all the same. */
+  #reenter(hash: Uint8Array): void {
+    try {
+      const value = this.#state.get(objectKey(hash));
+      if (value === undefined) this.#index.delete(hash);
+      else this.#isIndexed = this.#enter(hash, value) && this.#isIndexed;
+    } catch {
+      // The store is closed: nobody asks any more.
+    }
+  }
+
+  /** Puts an entry into the index; false when that is full. */
+  #enter(hash: Uint8Array, value: Uint8Array): boolean {
+    let count = 0;
+    let isHere = true;
+    const bytes = scanEntry(value, (at) => {
+      const number = this.numbers.of(value, at);
+      if (number === undefined || count === REPLICAS_MAX) isHere = false;
+      else this.#replicas[count++] = number;
+    });
+    return this.#index.put(hash, bytes, isHere ? this.#replicas : undefined, count);
   }
 }
 
@@ -323,59 +414,3 @@ function objectKey(hash: Uint8Array): Uint8Array {
 function tombstoneKey(hash: Uint8Array): Uint8Array {
   return concatBytes(TOMBSTONE_PREFIX, hash);
 }
-
-function encodeMillis(millis: number): Uint8Array {
-  const writer = new Writer(new Uint8Array(6));
-  writer.u48(millis);
-  return writer.buffer;
-}
-
-function encodeEntry(entry: CatalogEntry): Uint8Array {
-  const writer = new Writer(new Uint8Array(ENTRY_FIXED_BYTES + entry.replicas.length * NODE_ID_BYTES));
-  writer.u8(ENTRY_VERSION);
-  writer.u48(entry.bytes);
-  writer.u48(entry.createdMillis);
-  writer.u48(entry.revision);
-  writer.u32(entry.requests);
-  writer.u48(entry.expiresMillis);
-  writer.u8(entry.replicas.length);
-  for (const replica of entry.replicas) writer.fixed(replica, NODE_ID_BYTES);
-  return writer.buffer;
-}
-
-function decodeEntry(value: Uint8Array): CatalogEntry {
-  const reader = new Reader(value);
-  const version = reader.u8();
-  const entry = {
-    bytes: reader.u48(),
-    createdMillis: reader.u48(),
-    revision: reader.u48(),
-    requests: reader.u32(),
-    expiresMillis: reader.u48(),
-  };
-  const replicas: Uint8Array[] = [];
-  for (let count = reader.u8(); count > 0 && reader.failure === undefined; count--) {
-    replicas.push(reader.bytes(NODE_ID_BYTES));
-  }
-  reader.end();
-  if (version !== ENTRY_VERSION || reader.failure !== undefined) {
-    throw new Error('the catalog holds an entry that this version cannot read: it was damaged, or is newer');
-  }
-  return { ...entry, replicas };
-}
-
-function encodeTotals(totals: CatalogTotals): Uint8Array {
-  const writer = new Writer(new Uint8Array(12));
-  writer.u48(totals.objects);
-  writer.u48(totals.bytes);
-  return writer.buffer;
-}
-
-function decodeTotals(value: Uint8Array | undefined): CatalogTotals {
-  if (value === undefined) return { objects: 0, bytes: 0 };
-  const reader = new Reader(value);
-  return { objects: reader.u48(), bytes: reader.u48() };
-}
-
-/** Bytes of an object's hash, which is its name. */
-export const OBJECT_NAME_BYTES = HASH_BYTES;

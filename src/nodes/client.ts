@@ -11,8 +11,6 @@ import {
   decodeMessage,
   emptyMessage,
   encodeMessage,
-  HASH_BYTES,
-  hashQuery,
   isFailure,
   type NodeState,
   noSpaceReply,
@@ -24,12 +22,12 @@ import {
   statusReply,
   TOKEN_BYTES,
   tokenQuery,
-  whereIsReply,
   whereToQuery,
   whereToReply,
 } from '../wire/index.ts';
 import { ConnectionCache, closedError, type Lease } from './connection-cache.ts';
 import { getObject, getObjectInto, type ObjectSink } from './get.ts';
+import { type ObjectPlaces, type Replica, replicaOf } from './places.ts';
 import type {
   CallOptions,
   Clock,
@@ -43,8 +41,11 @@ import type {
 } from './ports.ts';
 import { putObject } from './put.ts';
 import { readReply, sleep } from './roles.ts';
+import { parseHash, readOne, WhereIsBatcher, type WhereIsOutcome } from './where-is.ts';
 
-export type { ObjectSink };
+export type { ObjectSink } from './get.ts';
+export type { ObjectPlaces, Replica } from './places.ts';
+export type { WhereIsOutcome } from './where-is.ts';
 
 /** Tries of one query over all coordinators together. */
 const ASK_TRIES_MAX = 3;
@@ -66,35 +67,6 @@ export interface ClientOptions {
   /** `host:port` of coordinators, tried in turn. */
   readonly coordinators: readonly string[];
   readonly log: Log;
-}
-
-/** A node that holds, or is to hold, an object. */
-export interface Replica {
-  /** 16 bytes in hex. */
-  readonly nodeId: string;
-  /** `host:port` of the node. */
-  readonly address: string;
-}
-
-/** Where an object is; iterates over its replicas, best first. */
-export class ObjectPlaces implements Iterable<Replica> {
-  /** SHA-256 in hex. */
-  readonly hash: string;
-  readonly bytes: number;
-  readonly replicas: readonly Replica[];
-  /** Revision of the catalog that this was read from. */
-  readonly revision: number;
-
-  constructor(hash: string, bytes: number, replicas: readonly Replica[], revision: number) {
-    this.hash = hash;
-    this.bytes = bytes;
-    this.replicas = replicas;
-    this.revision = revision;
-  }
-
-  [Symbol.iterator](): Iterator<Replica> {
-    return this.replicas[Symbol.iterator]();
-  }
 }
 
 /** Space that is reserved for a put. */
@@ -160,10 +132,16 @@ export interface GetOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
+interface Answered {
+  readonly reply: Reply;
+  readonly tries: number;
+}
+
 export class Client {
   readonly #options: ClientOptions;
   readonly #coordinators: ConnectionCache;
   readonly #nodes: ConnectionCache;
+  readonly #whereIs = new WhereIsBatcher(async (kind, body) => (await this.#send(kind, body, {})).reply);
   /** Puts under way, and what ends each. */
   readonly #puts = new Map<Promise<PutResult>, AbortController>();
   readonly #releases = new Set<Promise<unknown>>();
@@ -241,12 +219,30 @@ export class Client {
     return getObjectInto({ ...this.#context, hash: parseHash(hash), options }, sink);
   }
 
-  /** Where an object is. Throws GRAMLINE_NOT_FOUND. */
-  async whereIs(hash: string | Uint8Array, options: CallOptions = {}): Promise<ObjectPlaces> {
-    const bytes = parseHash(hash);
-    const reply = await this.ask(QueryKind.WHERE_IS, hashQuery, { hash: bytes }, options);
-    const found = readReply(reply, whereIsReply, `looking for ${toHex(bytes).slice(0, 12)}`);
-    return new ObjectPlaces(toHex(bytes), found.bytes, found.locations.map(replicaOf), found.revision);
+  /**
+   * Where an object is. Calls of one turn of the loop, where they have no options, share queries.
+   *
+   * @param hash SHA-256 in hex, or its 32 bytes.
+   * @throws GRAMLINE_NOT_FOUND, GRAMLINE_CORRUPT when every replica was lost, GRAMLINE_BUSY,
+   *   GRAMLINE_INVALID, GRAMLINE_NO_COORDINATOR, the signal's reason
+   */
+  whereIs(hash: string | Uint8Array, options: CallOptions = {}): Promise<ObjectPlaces> {
+    const isPlain = options.signal === undefined && options.timeoutMicros === undefined;
+    return isPlain ? this.#whereIs.one(hash) : this.#whereIsAlone(hash, options);
+  }
+
+  /**
+   * Where many objects are, in the order of `hashes`: for each its places, or the error that `whereIs`
+   * would throw because of that object alone.
+   *
+   * @param hashes SHA-256 in hex, or their 32 bytes; not to be changed until this has ended.
+   * @throws GRAMLINE_INVALID, GRAMLINE_BUSY, GRAMLINE_NO_COORDINATOR, the signal's reason
+   */
+  whereIsMany(
+    hashes: readonly (string | Uint8Array)[],
+    options: Pick<CallOptions, 'signal'> = {},
+  ): Promise<WhereIsOutcome[]> {
+    return this.#whereIs.many(hashes, options.signal);
   }
 
   /**
@@ -295,7 +291,7 @@ export class Client {
   /** Removes an object everywhere. Throws GRAMLINE_NOT_FOUND. */
   async rm(hash: string | Uint8Array, options: CallOptions = {}): Promise<void> {
     const bytes = parseHash(hash);
-    const { reply, tries } = await this.#ask(QueryKind.REMOVE, hashQuery, { hash: bytes }, options);
+    const { reply, tries } = await this.#send(QueryKind.REMOVE, bytes, options);
     // An earlier try may have removed it, with its answer lost: gone is what was asked for.
     if (reply.code === ResultCode.NOT_FOUND && tries > 1) return;
     readReply(reply, emptyMessage, `removing ${toHex(bytes).slice(0, 12)}`);
@@ -322,16 +318,18 @@ export class Client {
     message: Query,
     options: CallOptions = {},
   ): Promise<Reply> {
-    return (await this.#ask(kind, codec, message, options)).reply;
+    return (await this.#send(kind, encodeMessage(codec, message), options)).reply;
   }
 
-  async #ask<Query>(
-    kind: number,
-    codec: Codec<Query>,
-    message: Query,
-    options: CallOptions,
-  ): Promise<{ readonly reply: Reply; readonly tries: number }> {
-    const body = encodeMessage(codec, message);
+  async #whereIsAlone(hash: string | Uint8Array, options: CallOptions): Promise<ObjectPlaces> {
+    const bytes = parseHash(hash);
+    const { reply } = await this.#send(QueryKind.WHERE_IS, bytes, options);
+    const outcome = readOne(reply, bytes, 0);
+    if (outcome instanceof GramlineError) throw outcome;
+    return outcome;
+  }
+
+  async #send(kind: number, body: Uint8Array, options: CallOptions): Promise<Answered> {
     for (let tries = 1; ; tries++) {
       const lease = await this.#coordinator(options);
       try {
@@ -392,15 +390,6 @@ export class Client {
   }
 }
 
-/** The 32 bytes of a hash. Throws GRAMLINE_INVALID unless it is 64 hex digits or 32 bytes. */
-export function parseHash(hash: string | Uint8Array): Uint8Array {
-  const bytes = typeof hash === 'string' ? fromHex(hash) : hash;
-  if (bytes?.length !== HASH_BYTES) {
-    throw new GramlineError('GRAMLINE_INVALID', 'a hash has 64 hex digits (SHA-256)');
-  }
-  return bytes;
-}
-
 /** Throws GRAMLINE_INVALID unless an object can have that many bytes. */
 export function checkBytes(bytes: number): void {
   if (Number.isInteger(bytes) && bytes >= 0 && bytes <= OBJECT_BYTES_MAX) return;
@@ -442,8 +431,4 @@ export function noSpaceError(reply: Reply, bytes: number): GramlineError {
     `${what}: the emptiest of ${body.nodesUp} ${body.nodesUp === 1 ? 'node' : 'nodes'} has ${body.freeBytes} bytes free: add a node or remove objects`,
     options,
   );
-}
-
-function replicaOf(location: { readonly nodeId: Uint8Array; readonly address: string }): Replica {
-  return { nodeId: toHex(location.nodeId), address: location.address };
 }

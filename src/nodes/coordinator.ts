@@ -33,13 +33,13 @@ import {
   statusReply,
   tokenQuery,
   type WhereToQuery,
-  whereIsReply,
   whereToQuery,
   whereToReply,
 } from '../wire/index.ts';
 import { Admission } from './admission.ts';
 import { Catalog, hasReplica } from './catalog.ts';
 import type { DeletionOrder } from './deletions.ts';
+import { Locator } from './locator.ts';
 import { accountedBytes, Membership } from './membership.ts';
 import { choosePlaces } from './placement.ts';
 import type {
@@ -54,11 +54,12 @@ import type {
 } from './ports.ts';
 import { Receipts } from './receipts.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
-import { answer, every, readQuery, replyBusy } from './roles.ts';
+import { answer, answerNow, every, readQuery, replyBusy, sleep } from './roles.ts';
 
 /** Leases are looked at this often; asking about one looks at once. */
 const EXPIRY_SWEEP_MICROS: Micros = seconds(1);
 const TOMBSTONE_SWEEP_MICROS: Micros = seconds(3_600);
+const INDEX_SEED_BYTES = 8;
 
 export interface CoordinatorOptions {
   readonly transport: Transport;
@@ -83,7 +84,8 @@ export type Placement =
 export class Coordinator {
   readonly #options: CoordinatorOptions;
   readonly #catalog: Catalog;
-  readonly #members = new Membership();
+  readonly #members: Membership;
+  readonly #locator: Locator;
   readonly #reservations: Reservations;
   readonly #receipts: Receipts;
   readonly #admission: Admission;
@@ -93,7 +95,9 @@ export class Coordinator {
 
   private constructor(options: CoordinatorOptions) {
     this.#options = options;
-    this.#catalog = new Catalog(options.state);
+    this.#catalog = new Catalog(options.state, options.entropy.bytes(INDEX_SEED_BYTES));
+    this.#members = new Membership(this.#catalog.numbers);
+    this.#locator = new Locator(this.#catalog, this.#members, options.entropy);
     this.#receipts = new Receipts(options.suite, options.admissionSecret);
     this.#startedAt = options.clock.now();
     this.#reservations = new Reservations((reservation) => {
@@ -122,6 +126,7 @@ export class Coordinator {
       onConnection: (connection) => coordinator.#serve(connection),
     });
     coordinator.#startSweeps();
+    void coordinator.#fillIndex();
     return coordinator;
   }
 
@@ -179,30 +184,27 @@ export class Coordinator {
 
   /** Where an object is: nodes that are up first, then the rest; undefined when it is not known. */
   whereIs(hash: Uint8Array): { readonly bytes: number; readonly locations: readonly Location[] } | undefined {
-    const entry = this.#catalog.lookup(hash);
-    if (entry === undefined) return undefined;
-    const members = entry.replicas
-      .map((nodeId) => this.#members.get(nodeId))
-      .filter((member) => member !== undefined);
-    // [DEFS-9] Ranked: nodes that are up first, in a random order, so that readers spread.
-    const ranked = members
-      .map((member) => ({ member, rank: (member.isUp ? 0 : 1) + this.#options.entropy.fraction() }))
-      .sort((left, right) => left.rank - right.rank);
-    return { bytes: entry.bytes, locations: ranked.map(({ member }) => member.location) };
+    return this.#locator.whereIs(hash);
   }
 
   // ---------------------------------------------------------------- queries
 
   #serve(connection: Connection): void {
+    const onFailure = (error: unknown): void => this.#onFailure(error);
     connection.onQuery = (query) => {
-      answer(
-        query,
-        () => this.#dispatch(connection, query),
-        (error) => this.#onFailure(error),
-      );
+      const { kind } = query;
+      if (kind === QueryKind.WHERE_IS || kind === QueryKind.WHERE_IS_MANY) {
+        answerNow(query, () => this.#whereIs(connection, query), onFailure);
+      } else answer(query, () => this.#dispatch(connection, query), onFailure);
     };
     connection.onNotice = (kind, body) => this.#admission.onNotice(connection, kind, body);
     void connection.closed.then((reason) => this.#admission.onClosed(connection, reason));
+  }
+
+  #whereIs(connection: Connection, query: IncomingQuery): void {
+    if (!allowed(query, connection.rights.read)) return;
+    if (query.kind === QueryKind.WHERE_IS) this.#locator.answerOne(query);
+    else this.#locator.answerMany(query);
   }
 
   async #dispatch(connection: Connection, query: IncomingQuery): Promise<void> {
@@ -210,8 +212,6 @@ export class Coordinator {
     switch (query.kind) {
       case QueryKind.STATUS:
         return allowed(query, rights.read) ? this.#status(query) : undefined;
-      case QueryKind.WHERE_IS:
-        return allowed(query, rights.read) ? this.#whereIs(query) : undefined;
       case QueryKind.WHERE_TO:
         return allowed(query, rights.write) ? this.#whereTo(connection, query) : undefined;
       case QueryKind.COMMIT:
@@ -277,22 +277,6 @@ export class Coordinator {
       default:
         return query.reply(placement.code);
     }
-  }
-
-  #whereIs(query: IncomingQuery): void {
-    const message = readQuery(query, hashQuery);
-    if (message === undefined) return;
-    const found = this.whereIs(message.hash);
-    if (found === undefined) return query.reply(ResultCode.NOT_FOUND);
-    // [DEFS-11] Every replica was lost: the object is known, and gone.
-    if (found.locations.length === 0) {
-      const lost = this.#catalog.lookup(message.hash)?.replicas.length === 0;
-      if (lost) return query.reply(ResultCode.CORRUPT);
-      // Its nodes have not joined since this coordinator started: a moment later they will have.
-      return replyBusy(query);
-    }
-    const { revision } = this.#catalog;
-    query.reply(ResultCode.OK, encodeMessage(whereIsReply, { ...found, revision }));
   }
 
   async #commit(query: IncomingQuery): Promise<void> {
@@ -403,6 +387,26 @@ export class Coordinator {
   /** Whether this coordinator started less than `leases` leases ago. */
   #isYoung(now: Micros, leases = 1): boolean {
     return now < micros(this.#startedAt + leases * RESERVATION_LEASE_MICROS);
+  }
+
+  /** Reads the catalog into memory; until then the state store answers what has not been read. */
+  async #fillIndex(): Promise<void> {
+    const { clock, log } = this.#options;
+    const { signal } = this.#stop;
+    const startedAt = clock.now();
+    try {
+      await this.#catalog.load(async () => {
+        await sleep(clock, micros(0), signal);
+        return signal.aborted;
+      });
+    } catch (error) {
+      // It stays as it is: slower, and as right as before.
+      if (!signal.aborted) this.#onFailure(error);
+    }
+    const { totals, indexBytes } = this.#catalog;
+    if (totals.objects === 0 || !this.#catalog.isIndexed) return;
+    const tookMillis = Math.round((clock.now() - startedAt) / 1_000);
+    log.info('the catalog is in memory', { objects: totals.objects, bytes: indexBytes, tookMillis });
   }
 
   #startSweeps(): void {

@@ -5,7 +5,8 @@
 
 import { toHex } from '../base/bytes.ts';
 import { KIB } from '../base/units.ts';
-import { type Location, NodeState, type NodeStatus } from '../wire/index.ts';
+import { encodeLocation, type Location, NodeState, type NodeStatus } from '../wire/index.ts';
+import { NodeNumbers } from './node-numbers.ts';
 import type { Placeable } from './placement.ts';
 import type { Connection } from './ports.ts';
 
@@ -37,6 +38,11 @@ export class Member implements Placeable {
   connection: Connection | undefined;
   /** Space that is promised and not yet stored. */
   reservedBytes = 0;
+  /** The reply that named this node last, and where in its table: scratch of `locator.ts`. */
+  namedIn = 0;
+  namedAs = 0;
+  #encodedAddress: string | undefined;
+  #encodedLocation: Uint8Array = new Uint8Array();
 
   constructor(options: MemberOptions) {
     this.nodeId = options.nodeId;
@@ -60,6 +66,15 @@ export class Member implements Placeable {
     return { nodeId: this.nodeId, address: this.address };
   }
 
+  /** The location as it stands in a reply: node id and address. */
+  get locationBytes(): Uint8Array {
+    if (this.#encodedAddress !== this.address) {
+      this.#encodedLocation = encodeLocation(this.location);
+      this.#encodedAddress = this.address;
+    }
+    return this.#encodedLocation;
+  }
+
   get status(): NodeStatus {
     return {
       nodeId: this.nodeId,
@@ -76,6 +91,14 @@ export class Member implements Placeable {
 
 export class Membership {
   readonly #members = new Map<string, Member>();
+  readonly #numbers: NodeNumbers;
+  /** The same members by the number of their id; holes where an id is not of a member. */
+  readonly #byNumber: (Member | undefined)[] = [];
+
+  /** @param numbers Those by which objects name the nodes that hold them. */
+  constructor(numbers: NodeNumbers = new NodeNumbers()) {
+    this.#numbers = numbers;
+  }
 
   get all(): readonly Member[] {
     return [...this.#members.values()];
@@ -89,6 +112,11 @@ export class Membership {
     return this.#members.get(toHex(nodeId));
   }
 
+  /** The member whose id has this number. */
+  byNumber(number: number): Member | undefined {
+    return this.#byNumber[number];
+  }
+
   /** Whether one more node would be too many. */
   get full(): boolean {
     return this.#members.size >= NODES_MAX;
@@ -100,6 +128,11 @@ export class Membership {
     const member = this.#members.get(key) ?? new Member(options);
     Object.assign(member, options, { connection, full: false });
     this.#members.set(key, member);
+    const number = this.#numbers.of(options.nodeId);
+    if (number !== undefined) {
+      while (this.#byNumber.length < number) this.#byNumber.push(undefined);
+      this.#byNumber[number] = member;
+    }
     return member;
   }
 }

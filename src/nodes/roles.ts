@@ -18,7 +18,7 @@ import { resultCodeOf, resultError } from './results.ts';
 export const ADMISSION_ROLE = 'node';
 export const ADMITTING_ROLE = 'coordinator';
 /** What a refused asker is told to wait [MSG-10]. */
-const BUSY_RETRY_MILLIS = 500;
+export const BUSY_RETRY_MILLIS = 500;
 
 /** Answers BUSY with the time after which to try again [MSG-10]. */
 export function replyBusy(query: IncomingQuery): void {
@@ -35,6 +35,16 @@ export function answer(
     onFailure(error);
     query.reply(resultCodeOf(error));
   });
+}
+
+/** Answers a query in this turn; what `work` throws becomes a result code. */
+export function answerNow(query: IncomingQuery, work: () => void, onFailure: (error: unknown) => void): void {
+  try {
+    work();
+  } catch (error) {
+    onFailure(error);
+    query.reply(resultCodeOf(error));
+  }
 }
 
 /** The query's message, or undefined: then it has been answered MALFORMED [QRY-9]. */

@@ -50,6 +50,7 @@ export const QueryKind = {
   INVENTORY: 10,
   SETTLE: 11,
   CORRUPT: 12,
+  WHERE_IS_MANY: 13,
   STORE: 32,
   READ: 33,
   DELETE: 34,

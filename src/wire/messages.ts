@@ -14,6 +14,7 @@ import {
   HASH_BYTES,
   NODE_ID_BYTES,
   RECEIPT_BYTES,
+  ResultCode,
   TOKEN_BYTES,
 } from './constants.ts';
 import type { SessionTag } from './packets.ts';
@@ -54,6 +55,10 @@ export const ADDRESS_BYTES_MAX = 80;
 const STATUS_NODES_MAX = BODY_BYTES_MAX / 32;
 /** Most entries of one SETTLE query [MSG-9]. */
 export const SETTLE_ENTRIES_MAX = 20;
+/** Most hashes of one WHERE_IS_MANY query: more do not fit into a body [MSG-11]. */
+export const WHERE_IS_HASHES_MAX = 31;
+/** Most locations of one WHERE_IS_MANY reply: none is smaller than 17 bytes [MSG-11]. */
+export const WHERE_IS_LOCATIONS_MAX = 59;
 /** Bytes of one entry of an inventory flow [MSG-8]. */
 export const INVENTORY_ENTRY_BYTES = HASH_BYTES + 6 + 1;
 
@@ -142,6 +147,28 @@ export interface WhereIsReply {
   readonly bytes: number;
   readonly revision: number;
   readonly locations: readonly Location[];
+}
+
+/** Many hashes at once. */
+export interface WhereIsManyQuery {
+  readonly hashes: readonly Uint8Array[];
+}
+/** What became of one hash of a WHERE_IS_MANY query [DEFS-27]. */
+export type WhereIsAnswer =
+  | {
+      readonly code: typeof ResultCode.OK;
+      readonly bytes: number;
+      /** Indices of its locations in the reply's table, ranked. */
+      readonly replicas: readonly number[];
+    }
+  | { readonly code: typeof ResultCode.NOT_FOUND | typeof ResultCode.CORRUPT }
+  | { readonly code: typeof ResultCode.BUSY; readonly retryMillis: number };
+export interface WhereIsManyReply {
+  readonly revision: number;
+  /** Each location that an answer names, once. */
+  readonly locations: readonly Location[];
+  /** For the first so many hashes of the query, in their order [DEFS-28]. */
+  readonly answers: readonly WhereIsAnswer[];
 }
 
 export interface Receipt {
@@ -394,6 +421,49 @@ export const whereIsReply: Codec<WhereIsReply> = {
   decode: (reader) => ({ bytes: reader.u48(), revision: reader.u48(), locations: decodeLocations(reader) }),
 };
 
+export const whereIsManyQuery: Codec<WhereIsManyQuery> = {
+  size: (message) => 1 + message.hashes.length * HASH_BYTES,
+  encode(message, writer) {
+    assert(message.hashes.length > 0, 'no hash');
+    encodeList(message.hashes, WHERE_IS_HASHES_MAX, writer, (hash) => writer.fixed(hash, HASH_BYTES));
+  },
+  decode(reader) {
+    const hashes = decodeList(reader, WHERE_IS_HASHES_MAX, () => reader.bytes(HASH_BYTES));
+    // [MSG-11] At least one.
+    if (hashes.length === 0) reader.refuse('range');
+    return { hashes };
+  },
+};
+
+/** The plain codec; the roles use the one in `where-is-many.ts`, which makes no objects. */
+export const whereIsManyReply: Codec<WhereIsManyReply> = {
+  size: (message) =>
+    message.answers.reduce((sum, found) => sum + answerSize(found), 7 + locationsSize(message.locations)),
+  encode(message, writer) {
+    writer.u48(message.revision);
+    encodeLocations(message.locations, writer, WHERE_IS_LOCATIONS_MAX);
+    assert(message.answers.length > 0, 'no answer');
+    encodeList(message.answers, WHERE_IS_HASHES_MAX, writer, (found) => {
+      writer.u8(found.code);
+      if (found.code === ResultCode.BUSY) writer.u32(found.retryMillis);
+      if (found.code !== ResultCode.OK) return;
+      writer.u48(found.bytes);
+      encodeList(found.replicas, REPLICAS_MAX, writer, (replica) => {
+        assert(replica < message.locations.length, 'index of no location');
+        writer.u8(replica);
+      });
+    });
+  },
+  decode(reader) {
+    const revision = reader.u48();
+    const locations = decodeLocations(reader, WHERE_IS_LOCATIONS_MAX);
+    const answers = decodeList(reader, WHERE_IS_HASHES_MAX, () => decodeAnswer(reader, locations.length));
+    // [MSG-11] At least one.
+    if (answers.length === 0) reader.refuse('range');
+    return { revision, locations, answers };
+  },
+};
+
 export const commitQuery: Codec<CommitQuery> = {
   size: (message) =>
     TOKEN_BYTES + HASH_BYTES + 6 + 1 + message.receipts.length * (NODE_ID_BYTES + RECEIPT_BYTES),
@@ -592,18 +662,57 @@ function locationsSize(locations: readonly Location[]): number {
   return locations.reduce((sum, location) => sum + NODE_ID_BYTES + text8Size(location.address), 1);
 }
 
-function encodeLocations(locations: readonly Location[], writer: Writer): void {
-  encodeList(locations, REPLICAS_MAX, writer, (location) => {
+/** The bytes of one location as it stands in a list, newly allocated. */
+export function encodeLocation(location: Location): Uint8Array {
+  const bytes = new Uint8Array(locationsSize([location]) - 1);
+  const writer = new Writer(bytes);
+  writer.fixed(location.nodeId, NODE_ID_BYTES);
+  encodeAddress(location.address, writer);
+  return bytes;
+}
+
+function encodeLocations(locations: readonly Location[], writer: Writer, max: number = REPLICAS_MAX): void {
+  encodeList(locations, max, writer, (location) => {
     writer.fixed(location.nodeId, NODE_ID_BYTES);
     encodeAddress(location.address, writer);
   });
 }
 
-function decodeLocations(reader: Reader): Location[] {
-  return decodeList(reader, REPLICAS_MAX, () => ({
+function decodeLocations(reader: Reader, max: number = REPLICAS_MAX): Location[] {
+  return decodeList(reader, max, () => ({
     nodeId: reader.bytes(NODE_ID_BYTES),
     address: address(reader),
   }));
+}
+
+function answerSize(found: WhereIsAnswer): number {
+  if (found.code === ResultCode.OK) return 1 + 6 + 1 + found.replicas.length;
+  return found.code === ResultCode.BUSY ? 5 : 1;
+}
+
+function decodeAnswer(reader: Reader, locationsCount: number): WhereIsAnswer {
+  const code = reader.u8();
+  switch (code) {
+    case ResultCode.OK: {
+      const bytes = reader.u48();
+      const replicas = decodeList(reader, REPLICAS_MAX, () => {
+        const replica = reader.u8();
+        // [MSG-12] It stands in the table.
+        if (replica >= locationsCount) reader.refuse('range');
+        return replica;
+      });
+      return { code, bytes, replicas };
+    }
+    case ResultCode.BUSY:
+      return { code, retryMillis: reader.u32() };
+    case ResultCode.NOT_FOUND:
+    case ResultCode.CORRUPT:
+      return { code };
+    default:
+      // [MSG-3] No other code stands there.
+      reader.refuse('unknown');
+      return { code: ResultCode.NOT_FOUND };
+  }
 }
 
 function encodeAddress(text: string, writer: Writer): void {

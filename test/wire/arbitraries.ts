@@ -194,6 +194,40 @@ const address = text(80);
 const flag = fc.boolean();
 const locations = fc.array(shape({ nodeId, address }), { maxLength: 8, size: 'max' });
 
+/** A reply that fits into one body: its locations first, then as many answers as there is room for. */
+const whereIsManyReply = shape({
+  revision: u48,
+  table: fc.array(shape({ nodeId, address: fc.oneof(text(80), text(21)) }), { maxLength: 59, size: 'max' }),
+  drawn: fc.array(
+    shape({
+      code: fc.constantFrom(0, 0, 0, 3, 7, 8),
+      bytes: u48,
+      replicas: fc.array(fc.nat(), { maxLength: 8, size: 'max' }),
+      retryMillis: u32,
+    }),
+    { minLength: 1, maxLength: 31, size: 'max' },
+  ),
+}).map(({ revision, table, drawn }) => {
+  // Room for one answer stays.
+  let room = 1_024 - 8 - 16;
+  const locations = table.filter((location) => {
+    room -= 17 + new TextEncoder().encode(location.address).length;
+    return room >= 0;
+  });
+  room = Math.max(room, 0) + 16;
+  const answers = drawn
+    .map(({ code, bytes: size, replicas, retryMillis }) => {
+      const indices = locations.length === 0 ? [] : replicas.map((index) => index % locations.length);
+      if (code === 0) return { code, bytes: size, replicas: indices };
+      return code === 7 ? { code, retryMillis } : { code };
+    })
+    .filter((found) => {
+      room -= found.code === 0 ? 8 + found.replicas!.length : found.code === 7 ? 5 : 1;
+      return room >= 0;
+    });
+  return { revision, locations, answers };
+});
+
 export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> } = {
   initiatorParameters: shape({
     role: fc.constantFrom(1, 2, 3),
@@ -240,6 +274,8 @@ export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> }
   noSpaceReply: shape({ freeBytes: u48, nodesUp: u16 }),
   hashQuery: shape({ hash }),
   whereIsReply: shape({ bytes: u48, revision: u48, locations }),
+  whereIsManyQuery: shape({ hashes: fc.array(hash, { minLength: 1, maxLength: 31, size: 'max' }) }),
+  whereIsManyReply,
   commitQuery: shape({
     token,
     hash,

@@ -90,6 +90,30 @@ describe('messages, byte by byte', () => {
       `0000ea60 000000000009 01 ${'33'.repeat(16)} 03 613a31`,
       { leaseMillis: 60_000, revision: 9, locations: [{ nodeId: times(0x33, 16), address: 'a:1' }] },
     ],
+    [
+      'whereIsManyQuery',
+      `02 ${'22'.repeat(32)} ${'23'.repeat(32)}`,
+      { hashes: [times(0x22, 32), times(0x23, 32)] },
+    ],
+    [
+      'whereIsManyReply',
+      `000000000009 02 ${'33'.repeat(16)} 03 613a31 ${'34'.repeat(16)} 03 623a31
+       05 00 000100000000 02 01 00 03 07 000001f4 08 00 000000000000 00`,
+      {
+        revision: 9,
+        locations: [
+          { nodeId: times(0x33, 16), address: 'a:1' },
+          { nodeId: times(0x34, 16), address: 'b:1' },
+        ],
+        answers: [
+          { code: 0, bytes: 2 ** 32, replicas: [1, 0] },
+          { code: 3 },
+          { code: 7, retryMillis: 500 },
+          { code: 8 },
+          { code: 0, bytes: 0, replicas: [] },
+        ],
+      },
+    ],
     ['settleReply', '03 00 01 02', { settlements: [0, 1, 2] }],
     ['loadNotice', '000000000001 000000000002 01', { freeBytes: 1, objects: 2, full: true }],
     ['busyReply', 'ffffffff', { retryMillis: 2 ** 32 - 1 }],
@@ -110,6 +134,18 @@ describe('messages, byte by byte', () => {
     ['21 settlements', 'settleReply', `15 ${'00'.repeat(21)}`],
     ['9 locations', 'whereToReply', `00000000 09 ${`${'33'.repeat(16)} 00`.repeat(9)}`],
     ['9 receipts', 'commitQuery', `${'11'.repeat(46)} 09 ${'22'.repeat(32 * 9)}`],
+    ['no hash', 'whereIsManyQuery', '00'],
+    ['32 hashes', 'whereIsManyQuery', `20 ${'22'.repeat(32 * 32)}`],
+    ['no answer', 'whereIsManyReply', '000000000009 00 00'],
+    ['32 answers', 'whereIsManyReply', `000000000009 00 20 ${'03'.repeat(32)}`],
+    ['60 locations', 'whereIsManyReply', `000000000009 3c ${`${'33'.repeat(16)} 00`.repeat(60)} 01 03`],
+    ['an answer with a code of 1', 'whereIsManyReply', '000000000009 00 01 01'],
+    ['an index behind the table', 'whereIsManyReply', '000000000009 00 01 00 000000000000 01 00'],
+    [
+      '9 replicas of an answer',
+      'whereIsManyReply',
+      `000000000009 01 ${'33'.repeat(16)} 00 01 00 000000000000 09 ${'00'.repeat(9)}`,
+    ],
     ['an address of 81 bytes', 'admitReply', `${'11'.repeat(16)} 51 ${'61'.repeat(81)}`],
     ['an address that is no UTF-8', 'admitReply', `${'11'.repeat(16)} 01 80`],
   ] as [string, MessageName, string][])('%s is refused', (_name, name, text) => {
@@ -134,6 +170,8 @@ describe('messages, byte by byte', () => {
       ['whereToReply', 10, 8],
       ['whereIsReply', 12, 8],
       ['statusReply', 23, 32],
+      ['whereIsManyQuery', 0, 31],
+      ['whereIsManyReply', 6, 59],
     ] as [MessageName, number, number][]) {
       for (const count of [cap + 1, 255]) {
         const bytes = new Uint8Array(headBytes + 1 + 255 * 120);
@@ -164,6 +202,13 @@ describe('messages, byte by byte', () => {
       wire.whereIsReply.size({ bytes: 0, revision: 0, locations }),
       wire.commitQuery.size({ token: times(1, 8), hash: times(2, 32), bytes: 0, receipts }),
       wire.settleQuery.size({ entries }),
+      wire.whereIsManyQuery.size({ hashes: new Array(31).fill(times(1, 32)) }),
+      // The least that a coordinator answers: one hash.
+      wire.whereIsManyReply.size({
+        revision: 0,
+        locations,
+        answers: [{ code: 0, bytes: 0, replicas: [0, 1, 2, 3, 4, 5, 6, 7] }],
+      }),
     ];
     for (const size of sizes) expect(size).toBeLessThanOrEqual(wire.BODY_BYTES_MAX);
   });
@@ -191,6 +236,24 @@ describe('what the encoders of messages must refuse, since the decoders do', () 
     ['9 locations', 'whereToReply', { leaseMillis: 0, revision: 0, locations: new Array(9).fill(location) }],
     ['a role of 4', 'initiatorParameters', { role: 4, datagramBytesMax: 0, windowBytes: 0, idleMillis: 0 }],
     ['21 settlements', 'settleReply', { settlements: new Array(21).fill(0) }],
+    ['no hash', 'whereIsManyQuery', { hashes: [] }],
+    ['32 hashes', 'whereIsManyQuery', { hashes: new Array(32).fill(times(1, 32)) }],
+    ['no answer', 'whereIsManyReply', { revision: 0, locations: [], answers: [] }],
+    [
+      '32 answers',
+      'whereIsManyReply',
+      { revision: 0, locations: [], answers: new Array(32).fill({ code: 3 }) },
+    ],
+    [
+      '60 locations',
+      'whereIsManyReply',
+      { revision: 0, locations: new Array(60).fill(location), answers: [{ code: 3 }] },
+    ],
+    [
+      'an index of no location',
+      'whereIsManyReply',
+      { revision: 0, locations: [location], answers: [{ code: 0, bytes: 0, replicas: [1] }] },
+    ],
   ] as [string, MessageName, unknown][])('%s', (_name, name, message) => {
     expect(() => wire.encodeMessage(codecOf(name), message)).toThrow();
   });

@@ -1,0 +1,93 @@
+/** What the catalog keeps under its keys: entries, tombstones and totals, as bytes of the state store. */
+
+import { NODE_ID_BYTES, Reader, Writer } from '../wire/index.ts';
+
+export interface CatalogEntry {
+  readonly bytes: number;
+  readonly createdMillis: number;
+  /** Revision of the catalog after which this entry was written. */
+  readonly revision: number;
+  /** How often it was asked for, and until when it is kept: 0 = for ever. */
+  readonly requests: number;
+  readonly expiresMillis: number;
+  readonly replicas: readonly Uint8Array[];
+}
+
+export interface CatalogTotals {
+  readonly objects: number;
+  readonly bytes: number;
+}
+
+const ENTRY_VERSION = 1;
+const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + 1;
+
+export function encodeEntry(entry: CatalogEntry): Uint8Array {
+  const writer = new Writer(new Uint8Array(ENTRY_FIXED_BYTES + entry.replicas.length * NODE_ID_BYTES));
+  writer.u8(ENTRY_VERSION);
+  writer.u48(entry.bytes);
+  writer.u48(entry.createdMillis);
+  writer.u48(entry.revision);
+  writer.u32(entry.requests);
+  writer.u48(entry.expiresMillis);
+  writer.u8(entry.replicas.length);
+  for (const replica of entry.replicas) writer.fixed(replica, NODE_ID_BYTES);
+  return writer.buffer;
+}
+
+export function decodeEntry(value: Uint8Array): CatalogEntry {
+  const reader = new Reader(value);
+  const version = reader.u8();
+  const entry = {
+    bytes: reader.u48(),
+    createdMillis: reader.u48(),
+    revision: reader.u48(),
+    requests: reader.u32(),
+    expiresMillis: reader.u48(),
+  };
+  const replicas: Uint8Array[] = [];
+  for (let count = reader.u8(); count > 0 && reader.failure === undefined; count--) {
+    replicas.push(reader.bytes(NODE_ID_BYTES));
+  }
+  reader.end();
+  if (version !== ENTRY_VERSION || reader.failure !== undefined) throw unreadable();
+  return { ...entry, replicas };
+}
+
+/**
+ * The parts of an entry that say where an object is, read in place: `onReplica` hears where each
+ * node's id starts. The object's size.
+ */
+export function scanEntry(value: Uint8Array, onReplica: (at: number) => void): number {
+  const replicas = value[ENTRY_FIXED_BYTES - 1] ?? 0;
+  const isWhole = value.length === ENTRY_FIXED_BYTES + replicas * NODE_ID_BYTES;
+  if (value[0] !== ENTRY_VERSION || !isWhole) throw unreadable();
+  for (let at = ENTRY_FIXED_BYTES; at < value.length; at += NODE_ID_BYTES) onReplica(at);
+  return new Reader(value, 1).u48();
+}
+
+export function encodeMillis(millis: number): Uint8Array {
+  const writer = new Writer(new Uint8Array(6));
+  writer.u48(millis);
+  return writer.buffer;
+}
+
+export function decodeMillis(value: Uint8Array): number {
+  return new Reader(value).u48();
+}
+
+export function encodeTotals(totals: CatalogTotals): Uint8Array {
+  const writer = new Writer(new Uint8Array(12));
+  writer.u48(totals.objects);
+  writer.u48(totals.bytes);
+  return writer.buffer;
+}
+
+export function decodeTotals(value: Uint8Array | undefined): CatalogTotals {
+  if (value === undefined) return { objects: 0, bytes: 0 };
+  const reader = new Reader(value);
+  return { objects: reader.u48(), bytes: reader.u48() };
+}
+
+function unreadable(): Error {
+  return new Error('the catalog holds an entry that this version cannot read: it was damaged, or is newer');
+}
