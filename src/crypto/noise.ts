@@ -4,8 +4,8 @@
  *
  * Names are those of the specification, token for token. Gramline itself runs `NNpsk0`; KK, IK, XX and
  * the other psk modifiers are here so that independent vectors can check every token. The patterns are
- * in `noise-patterns.ts`; `session/` carries the messages; `packet-protection.ts` takes what
- * {@link HandshakeState.split} gives.
+ * in `noise-patterns.ts`, the inner objects in `noise-states.ts`; `session/` carries the messages;
+ * `packet-protection.ts` takes what {@link HandshakeState.split} gives.
  *
  * Deviations: a Diffie-Hellman result of zeros is refused (the specification leaves this open); the
  * ephemeral pair is given from outside instead of generated, since this room has no randomness; calls
@@ -14,39 +14,17 @@
  */
 
 import { assert, unreachable } from '../base/assert.ts';
-import { concatBytes, utf8 } from '../base/bytes.ts';
-import { hkdf } from './hkdf.ts';
-import {
-  type NoisePattern,
-  type NoiseRole,
-  type NoiseToken,
-  PRE_MESSAGES,
-  parsePattern,
-} from './noise-patterns.ts';
-import {
-  AEAD_KEY_BYTES,
-  AEAD_NONCE_BYTES,
-  AEAD_TAG_BYTES,
-  type Aead,
-  DH_BYTES,
-  HASH_BYTES,
-  type KeyPair,
-  type Suite,
-} from './suite.ts';
-import { writeUint64 } from './uint64.ts';
+import { concatBytes } from '../base/bytes.ts';
+import { type NoiseRole, type NoiseToken, PRE_MESSAGES } from './noise-patterns.ts';
+import { type HandshakeBasis, HandshakeStart, SymmetricState } from './noise-states.ts';
+import { AEAD_TAG_BYTES, DH_BYTES, type KeyPair, type Suite } from './suite.ts';
 
 /** The longest Noise message (Noise section 3). */
 export const NOISE_MESSAGE_BYTES_MAX = 65_535;
-export const PSK_BYTES = 32;
 
 /** What a handshake starts from. All arrays are borrowed until the handshake ends. */
-export interface HandshakeOptions {
-  readonly pattern: NoisePattern;
+export interface HandshakeOptions extends HandshakeBasis {
   readonly role: NoiseRole;
-  /** Bytes that both ends must agree on; they are hashed, not sent. */
-  readonly prologue: Uint8Array;
-  /** One 32-byte key per psk modifier, in the order of the modifiers. */
-  readonly psks: readonly Uint8Array[];
   /**
    * A pair made for this handshake only [HS-1]. As a function it is called when the pair is first
    * needed: with psk0 a responder then spends no scalar multiplication on a stranger.
@@ -59,161 +37,13 @@ export interface HandshakeOptions {
 }
 
 export type { NoisePattern, NoiseRole } from './noise-patterns.ts';
-
-const EMPTY = new Uint8Array(0);
-
-/** A key and a counter (Noise section 5.1). Without a key, bytes pass through unchanged. */
-export class CipherState {
-  readonly #suite: Suite;
-  #k: Uint8Array | undefined;
-  #n = 0;
-  /** Made at the first use: most keys of a handshake are replaced before they seal anything. */
-  #aead: Aead | undefined;
-  readonly #nonce = new Uint8Array(AEAD_NONCE_BYTES);
-
-  constructor(suite: Suite) {
-    this.#suite = suite;
-  }
-
-  /** Sets the 32-byte key, which this object then owns and wipes, and starts the counter at 0. */
-  initializeKey(key: Uint8Array): void {
-    assert(key.length === AEAD_KEY_BYTES, 'a Noise cipher key has 32 bytes');
-    this.wipe();
-    this.#k = key;
-  }
-
-  hasKey(): boolean {
-    return this.#k !== undefined;
-  }
-
-  setNonce(nonce: number): void {
-    this.#n = nonce;
-  }
-
-  /** Seals `plaintext` and counts up. Returns a new array. */
-  encryptWithAd(ad: Uint8Array, plaintext: Uint8Array): Uint8Array {
-    if (this.#k === undefined) return new Uint8Array(plaintext);
-    const sealed = new Uint8Array(plaintext.length + AEAD_TAG_BYTES);
-    this.#cipher(this.#k).seal(this.#currentNonce(), ad, plaintext, sealed, 0);
-    this.#n++;
-    return sealed;
-  }
-
-  /** Opens `ciphertext` and counts up; `undefined`, and no count, when it is not authentic. */
-  decryptWithAd(ad: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined {
-    if (this.#k === undefined) return new Uint8Array(ciphertext);
-    if (ciphertext.length < AEAD_TAG_BYTES) return undefined;
-    const plaintext = new Uint8Array(ciphertext.length - AEAD_TAG_BYTES);
-    const bytes = this.#cipher(this.#k).open(this.#currentNonce(), ad, ciphertext, plaintext, 0);
-    if (bytes < 0) return undefined;
-    this.#n++;
-    return plaintext;
-  }
-
-  /** Forgets the key and overwrites its bytes. */
-  wipe(): void {
-    this.#k?.fill(0);
-    this.#k = undefined;
-    this.#aead?.wipe();
-    this.#aead = undefined;
-    this.#n = 0;
-  }
-
-  #cipher(key: Uint8Array): Aead {
-    this.#aead ??= this.#suite.aead(key);
-    return this.#aead;
-  }
-
-  #currentNonce(): Uint8Array {
-    assert(Number.isSafeInteger(this.#n) && this.#n >= 0, 'the Noise counter ran out');
-    writeUint64(this.#nonce, 4, this.#n);
-    return this.#nonce;
-  }
-}
-
-/** The chaining key and the transcript hash (Noise section 5.2). */
-export class SymmetricState {
-  readonly #suite: Suite;
-  readonly #cipherState: CipherState;
-  #ck: Uint8Array;
-  #h: Uint8Array;
-
-  /** InitializeSymmetric. */
-  constructor(suite: Suite, protocolName: string) {
-    this.#suite = suite;
-    this.#cipherState = new CipherState(suite);
-    const name = utf8(protocolName);
-    if (name.length <= HASH_BYTES) {
-      this.#h = new Uint8Array(HASH_BYTES);
-      this.#h.set(name);
-    } else {
-      this.#h = suite.sha256(name);
-    }
-    this.#ck = new Uint8Array(this.#h);
-  }
-
-  mixKey(inputKeyMaterial: Uint8Array): void {
-    const [tempK] = this.#ratchet(inputKeyMaterial, 1);
-    this.#cipherState.initializeKey(tempK!);
-  }
-
-  mixHash(data: Uint8Array): void {
-    this.#h = this.#suite.sha256(this.#h, data);
-  }
-
-  mixKeyAndHash(inputKeyMaterial: Uint8Array): void {
-    const [tempH, tempK] = this.#ratchet(inputKeyMaterial, 2);
-    this.mixHash(tempH!);
-    this.#cipherState.initializeKey(tempK!);
-  }
-
-  getHandshakeHash(): Uint8Array {
-    return this.#h;
-  }
-
-  hasKey(): boolean {
-    return this.#cipherState.hasKey();
-  }
-
-  encryptAndHash(plaintext: Uint8Array): Uint8Array {
-    const ciphertext = this.#cipherState.encryptWithAd(this.#h, plaintext);
-    this.mixHash(ciphertext);
-    return ciphertext;
-  }
-
-  decryptAndHash(ciphertext: Uint8Array): Uint8Array | undefined {
-    const plaintext = this.#cipherState.decryptWithAd(this.#h, ciphertext);
-    if (plaintext === undefined) return undefined;
-    this.mixHash(ciphertext);
-    return plaintext;
-  }
-
-  /** The raw transport keys: the initiator's sending key first. The chaining key is wiped. */
-  split(): { initiator: Uint8Array; responder: Uint8Array } {
-    const output = hkdf(this.#suite, this.#ck, EMPTY, EMPTY, 2 * HASH_BYTES);
-    this.wipe();
-    return { initiator: output.slice(0, HASH_BYTES), responder: output.slice(HASH_BYTES) };
-  }
-
-  /** Overwrites the chaining key and the cipher key. */
-  wipe(): void {
-    this.#ck.fill(0);
-    this.#cipherState.wipe();
-  }
-
-  /** Replaces the chaining key by the first HKDF output and returns the others. */
-  #ratchet(inputKeyMaterial: Uint8Array, others: number): Uint8Array[] {
-    const output = hkdf(this.#suite, this.#ck, inputKeyMaterial, EMPTY, (1 + others) * HASH_BYTES);
-    this.#ck.fill(0);
-    this.#ck = output.slice(0, HASH_BYTES);
-    const rest = [];
-    for (let index = 1; index <= others; index++) {
-      rest.push(output.slice(index * HASH_BYTES, (index + 1) * HASH_BYTES));
-    }
-    output.fill(0);
-    return rest;
-  }
-}
+export {
+  CipherState,
+  type HandshakeBasis,
+  HandshakeStart,
+  PSK_BYTES,
+  SymmetricState,
+} from './noise-states.ts';
 
 /**
  * One end of one handshake (Noise section 5.3).
@@ -238,25 +68,29 @@ export class HandshakeState {
   /** The `ee` secret, computed while reading so that {@link writeMessage} can't meet a refusal. */
   #ee: Uint8Array | undefined;
   #messageIndex = 0;
-  #pskIndex = 0;
+  #pskIndex: number;
   #phase: 'running' | 'refused' | 'split' = 'running';
 
-  /** Initialize. @throws AssertionError when `options` do not fit the pattern. */
-  constructor(suite: Suite, options: HandshakeOptions) {
-    const { base, messages, pskCount } = parsePattern(options.pattern);
-    assert(options.psks.length === pskCount, 'one psk for each psk modifier');
+  /**
+   * Initialize.
+   *
+   * @param start The beginning of handshakes with the same pattern, prologue and psks, if there is one.
+   * @throws AssertionError when `options` do not fit the pattern.
+   */
+  constructor(suite: Suite, options: HandshakeOptions, start?: HandshakeStart) {
+    const { parsed, pskCountMixed, symmetricState } = begin(suite, options, start);
+    const { base, messages, pskCount } = parsed;
     assert(base === 'NN' || options.staticKey !== undefined, `${base} needs a static pair at this end`);
-    for (const psk of options.psks) assert(psk.length === PSK_BYTES, 'a psk has 32 bytes');
     this.#suite = suite;
     this.#role = options.role;
     this.#messages = messages;
     this.#psks = options.psks;
+    this.#pskIndex = pskCountMixed;
     this.#hasPsk = pskCount > 0;
     this.#ephemeral = options.ephemeral;
     this.#s = options.staticKey;
     this.#rs = options.remoteStatic;
-    this.#symmetricState = new SymmetricState(suite, `Noise_${options.pattern}_25519_AESGCM_SHA256`);
-    this.#symmetricState.mixHash(options.prologue);
+    this.#symmetricState = symmetricState;
     for (const owner of PRE_MESSAGES[base]) {
       const known = owner === this.#role ? this.#s?.publicKey : this.#rs;
       assert(
@@ -420,6 +254,23 @@ export class HandshakeState {
     this.#ee = undefined;
     this.#ephemeral = forgottenEphemeral;
   }
+}
+
+/** The state after what `start` covers, with keys that the handshake owns. */
+function begin(
+  suite: Suite,
+  options: HandshakeOptions,
+  start: HandshakeStart | undefined,
+): Pick<HandshakeStart, 'parsed' | 'pskCountMixed'> & { readonly symmetricState: SymmetricState } {
+  if (start === undefined) {
+    const own = new HandshakeStart(suite, options);
+    return { parsed: own.parsed, pskCountMixed: own.pskCountMixed, symmetricState: own.symmetricState };
+  }
+  const { basis } = start;
+  const isSame = options.pattern === basis.pattern && options.prologue === basis.prologue;
+  assert(isSame && options.psks === basis.psks, 'a handshake has the basis of its start');
+  const symmetricState = new SymmetricState(suite, start.symmetricState);
+  return { parsed: start.parsed, pskCountMixed: start.pskCountMixed, symmetricState };
 }
 
 function forgottenEphemeral(): never {

@@ -11,7 +11,7 @@
  */
 
 import { assert } from '../base/assert.ts';
-import { expandLabel, hkdfExtract } from './hkdf.ts';
+import { hkdfExpand, hkdfExtract, labelInfo } from './hkdf.ts';
 import { AEAD_NONCE_BYTES, type Aead, HASH_BYTES, type Suite } from './suite.ts';
 import { writeUint32, writeUint64 } from './uint64.ts';
 
@@ -23,6 +23,12 @@ export const KEY_SEALINGS_LIMIT = 2 ** 23;
 /** A header carries the epoch modulo 4. */
 const EPOCH_MASK = 3;
 const EMPTY = new Uint8Array(0);
+const TRAFFIC = labelInfo('traffic');
+const UPDATE = labelInfo('update');
+const CONTROL = labelInfo('control');
+const RECORD = labelInfo('record');
+/** Where nonces are laid out: used within one call only, so all keys share it. */
+const NONCE = new Uint8Array(new ArrayBuffer(AEAD_NONCE_BYTES));
 
 /**
  * The first traffic secret of each direction, from the keys of the handshake [KEY-3]. The split keys
@@ -41,7 +47,7 @@ export function sessionSecrets(
 
 function trafficSecret(suite: Suite, key: Uint8Array, handshakeHash: Uint8Array): Uint8Array {
   const extracted = hkdfExtract(suite, handshakeHash, key);
-  const secret = expandLabel(suite, extracted, 'traffic');
+  const secret = hkdfExpand(suite, extracted, TRAFFIC, HASH_BYTES);
   extracted.fill(0);
   return secret;
 }
@@ -49,7 +55,6 @@ function trafficSecret(suite: Suite, key: Uint8Array, handshakeHash: Uint8Array)
 /** The sending half of a direction. */
 export class SendKeys {
   readonly #suite: Suite;
-  readonly #nonce = new Uint8Array(AEAD_NONCE_BYTES);
   #keys: EpochKeys;
   #epoch = 0;
   #sealings = 0;
@@ -57,7 +62,7 @@ export class SendKeys {
   /** @param secret A 32-byte traffic secret, copied. */
   constructor(suite: Suite, secret: Uint8Array) {
     this.#suite = suite;
-    this.#keys = epochKeys(suite, copySecret(secret));
+    this.#keys = new EpochKeys(copySecret(secret));
   }
 
   /** How often the keys were updated. The header carries it modulo 4. */
@@ -85,7 +90,7 @@ export class SendKeys {
     at: number,
   ): number {
     this.#count();
-    return this.#keys.control.seal(controlNonce(this.#nonce, number), header, plaintext, into, at);
+    return this.#keys.control(this.#suite).seal(controlNonce(number), header, plaintext, into, at);
   }
 
   /**
@@ -104,7 +109,7 @@ export class SendKeys {
     at: number,
   ): number {
     this.#count();
-    return this.#keys.record.seal(recordNonce(this.#nonce, flowId, recordNumber), EMPTY, plaintext, into, at);
+    return this.#keys.record(this.#suite).seal(recordNonce(flowId, recordNumber), EMPTY, plaintext, into, at);
   }
 
   /**
@@ -123,7 +128,7 @@ export class SendKeys {
     at: number,
   ): number {
     this.#count();
-    return this.#keys.record.sealParts(recordNonce(this.#nonce, flowId, recordNumber), head, body, into, at);
+    return this.#keys.record(this.#suite).sealParts(recordNonce(flowId, recordNumber), head, body, into, at);
   }
 
   /**
@@ -131,10 +136,8 @@ export class SendKeys {
    * peer acknowledged a packet of the current epoch [KEY-12].
    */
   update(): void {
-    const next = nextEpochKeys(this.#suite, this.#keys);
-    this.#keys.secret.fill(0);
-    this.#keys.control.wipe();
-    this.#keys.record.wipe();
+    const next = this.#keys.next(this.#suite);
+    this.#keys.wipe();
     this.#keys = next;
     this.#epoch++;
     this.#sealings = 0;
@@ -149,7 +152,6 @@ export class SendKeys {
 /** The receiving half of a direction. Knows the keys of three epochs at most. */
 export class ReceiveKeys {
   readonly #suite: Suite;
-  readonly #nonce = new Uint8Array(AEAD_NONCE_BYTES);
   #current: EpochKeys;
   /** Derived at the first packet that claims the next epoch and kept, whether or not it opens [KEY-9]. */
   #next: EpochKeys | undefined;
@@ -160,7 +162,7 @@ export class ReceiveKeys {
   /** @param secret A 32-byte traffic secret, copied. */
   constructor(suite: Suite, secret: Uint8Array) {
     this.#suite = suite;
-    this.#current = epochKeys(suite, copySecret(secret));
+    this.#current = new EpochKeys(copySecret(secret));
   }
 
   /** The newest epoch in which the sender proved to be. */
@@ -184,9 +186,9 @@ export class ReceiveKeys {
     at: number,
   ): number {
     const ahead = this.#ahead(epochBits);
-    const aead = ahead === PREVIOUS ? this.#previousControl : this.#keysAhead(ahead)?.control;
+    const aead = ahead === PREVIOUS ? this.#previousControl : this.#keysAhead(ahead)?.control(this.#suite);
     if (aead === undefined) return -1; // [KEY-10]
-    const bytes = aead.open(controlNonce(this.#nonce, number), header, sealed, into, at);
+    const bytes = aead.open(controlNonce(number), header, sealed, into, at);
     if (bytes >= 0 && ahead === NEXT) this.#advance();
     return bytes;
   }
@@ -203,9 +205,9 @@ export class ReceiveKeys {
     sealed: Uint8Array,
   ): Uint8Array | undefined {
     const ahead = this.#ahead(epochBits);
-    const aead = ahead === PREVIOUS ? this.#previousRecord : this.#keysAhead(ahead)?.record;
+    const aead = this.#recordKey(ahead);
     if (aead === undefined) return undefined; // [KEY-10]
-    const plaintext = aead.openNew(recordNonce(this.#nonce, flowId, recordNumber), EMPTY, sealed);
+    const plaintext = aead.openNew(recordNonce(flowId, recordNumber), EMPTY, sealed);
     if (plaintext !== undefined && ahead === NEXT) this.#advance();
     return plaintext;
   }
@@ -223,9 +225,9 @@ export class ReceiveKeys {
     into: Uint8Array,
   ): number {
     const ahead = this.#ahead(epochBits);
-    const aead = ahead === PREVIOUS ? this.#previousRecord : this.#keysAhead(ahead)?.record;
+    const aead = this.#recordKey(ahead);
     if (aead === undefined) return -1; // [KEY-10]
-    const bytes = aead.open(recordNonce(this.#nonce, flowId, recordNumber), EMPTY, sealed, into, 0);
+    const bytes = aead.open(recordNonce(flowId, recordNumber), EMPTY, sealed, into, 0);
     if (bytes >= 0 && ahead === NEXT) this.#advance();
     return bytes;
   }
@@ -239,9 +241,9 @@ export class ReceiveKeys {
    */
   openRecordInPlace(epochBits: number, flowId: number, recordNumber: number, sealed: Uint8Array): number {
     const ahead = this.#ahead(epochBits);
-    const aead = ahead === PREVIOUS ? this.#previousRecord : this.#keysAhead(ahead)?.record;
+    const aead = this.#recordKey(ahead);
     if (aead === undefined) return -1; // [KEY-10]
-    const bytes = aead.openInPlace(recordNonce(this.#nonce, flowId, recordNumber), sealed);
+    const bytes = aead.openInPlace(recordNonce(flowId, recordNumber), sealed);
     if (bytes >= 0 && ahead === NEXT) this.#advance();
     return bytes;
   }
@@ -260,10 +262,14 @@ export class ReceiveKeys {
     return (epochBits - this.#epoch) & EPOCH_MASK;
   }
 
+  #recordKey(ahead: number): Aead | undefined {
+    return ahead === PREVIOUS ? this.#previousRecord : this.#keysAhead(ahead)?.record(this.#suite);
+  }
+
   #keysAhead(ahead: number): EpochKeys | undefined {
     if (ahead === CURRENT) return this.#current;
     if (ahead !== NEXT) return undefined;
-    this.#next ??= nextEpochKeys(this.#suite, this.#current);
+    this.#next ??= this.#current.next(this.#suite);
     return this.#next;
   }
 
@@ -271,9 +277,10 @@ export class ReceiveKeys {
     assert(this.#next !== undefined, 'the next epoch opened a packet, so its keys exist');
     this.#previousControl?.wipe();
     this.#previousRecord?.wipe();
-    this.#previousControl = this.#current.control;
-    this.#previousRecord = this.#current.record;
-    this.#current.secret.fill(0); // [KEY-7]
+    // Taken before the secret goes: the first record of the epoch may come late.
+    this.#previousControl = this.#current.control(this.#suite);
+    this.#previousRecord = this.#current.record(this.#suite);
+    this.#current.wipeSecret(); // [KEY-7]
     this.#current = this.#next;
     this.#next = undefined;
     this.#epoch++;
@@ -284,26 +291,48 @@ const CURRENT = 0;
 const NEXT = 1;
 const PREVIOUS = 3;
 
-interface EpochKeys {
-  readonly secret: Uint8Array;
-  readonly control: Aead;
-  readonly record: Aead;
+/**
+ * The keys of one epoch. Each is derived when it is first used: most sessions never move a record, and
+ * thousands of idle ones hold little more than a secret.
+ */
+class EpochKeys {
+  readonly #secret: Uint8Array;
+  #control: Aead | undefined;
+  #record: Aead | undefined;
+
+  /** @param secret Owned and wiped by this object. */
+  constructor(secret: Uint8Array) {
+    this.#secret = secret;
+  }
+
+  control(suite: Suite): Aead {
+    this.#control ??= labelledAead(suite, this.#secret, CONTROL);
+    return this.#control;
+  }
+
+  record(suite: Suite): Aead {
+    this.#record ??= labelledAead(suite, this.#secret, RECORD);
+    return this.#record;
+  }
+
+  next(suite: Suite): EpochKeys {
+    return new EpochKeys(hkdfExpand(suite, this.#secret, UPDATE, HASH_BYTES));
+  }
+
+  /** Overwrites the secret; only keys that were taken before can be used from now on. */
+  wipeSecret(): void {
+    this.#secret.fill(0);
+  }
+
+  wipe(): void {
+    this.wipeSecret();
+    this.#control?.wipe();
+    this.#record?.wipe();
+  }
 }
 
-function epochKeys(suite: Suite, secret: Uint8Array): EpochKeys {
-  return {
-    secret,
-    control: labelledAead(suite, secret, 'control'),
-    record: labelledAead(suite, secret, 'record'),
-  };
-}
-
-function nextEpochKeys(suite: Suite, keys: EpochKeys): EpochKeys {
-  return epochKeys(suite, expandLabel(suite, keys.secret, 'update'));
-}
-
-function labelledAead(suite: Suite, secret: Uint8Array, label: string): Aead {
-  const key = expandLabel(suite, secret, label);
+function labelledAead(suite: Suite, secret: Uint8Array, info: Uint8Array): Aead {
+  const key = hkdfExpand(suite, secret, info, HASH_BYTES);
   const aead = suite.aead(key);
   key.fill(0);
   return aead;
@@ -314,14 +343,14 @@ function copySecret(secret: Uint8Array): Uint8Array {
   return new Uint8Array(secret);
 }
 
-function controlNonce(nonce: Uint8Array, number: number): Uint8Array {
-  writeUint32(nonce, 0, 0);
-  writeUint64(nonce, 4, number);
-  return nonce;
+function controlNonce(number: number): Uint8Array {
+  writeUint32(NONCE, 0, 0);
+  writeUint64(NONCE, 4, number);
+  return NONCE;
 }
 
-function recordNonce(nonce: Uint8Array, flowId: number, recordNumber: number): Uint8Array {
-  writeUint32(nonce, 0, flowId);
-  writeUint64(nonce, 4, recordNumber);
-  return nonce;
+function recordNonce(flowId: number, recordNumber: number): Uint8Array {
+  writeUint32(NONCE, 0, flowId);
+  writeUint64(NONCE, 4, recordNumber);
+  return NONCE;
 }

@@ -9,6 +9,8 @@
 import { assert } from '../base/assert.ts';
 
 const WORD_BITS = 32;
+/** What a window begins with: most sessions are quiet, and a full window of 8,192 bits takes 2 KiB. */
+const WORDS_AT_FIRST = 8;
 export const REPLAY_WINDOW_BITS = 8192;
 export const REPLAY_WINDOW_BITS_MAX = 2 ** 20;
 
@@ -18,8 +20,9 @@ export type ReplayVerdict = 'fresh' | 'seen' | 'old';
 /** The window of one direction: numbers up to `sizeBits` behind the greatest one can be told apart. */
 export class ReplayWindow {
   readonly #sizeBits: number;
-  readonly #words: Uint32Array;
-  readonly #wordMask: number;
+  readonly #wordsMax: number;
+  #words: Uint32Array;
+  #wordMask: number;
   #greatest = -1;
 
   /** @param sizeBits A multiple of 32, at most {@link REPLAY_WINDOW_BITS_MAX}. */
@@ -31,8 +34,9 @@ export class ReplayWindow {
     // power of two, so that a mask finds the word.
     let words = 1;
     while (words < sizeBits / WORD_BITS + 1) words *= 2;
-    this.#words = new Uint32Array(words);
-    this.#wordMask = words - 1;
+    this.#wordsMax = words;
+    this.#words = new Uint32Array(Math.min(words, WORDS_AT_FIRST));
+    this.#wordMask = this.#words.length - 1;
   }
 
   /** Judges `number`, a non-negative safe integer, without remembering it. */
@@ -54,9 +58,22 @@ export class ReplayWindow {
   /** Clears the words that the window enters; at most the whole ring, however far it jumps. */
   #advance(number: number): void {
     const newest = wordOf(this.#greatest);
+    if (wordOf(number) >= this.#words.length && this.#words.length < this.#wordsMax) this.#grow(newest);
     const entered = Math.min(wordOf(number) - newest, this.#words.length);
     for (let step = 1; step <= entered; step++) this.#words[this.#slot(newest + step)] = 0;
     this.#greatest = number;
+  }
+
+  /**
+   * Takes the whole ring into use when numbers first leave the small one. Until then no number has
+   * gone round it, so every word keeps its place.
+   */
+  #grow(newest: number): void {
+    assert(newest < this.#words.length, 'a ring that grows was never gone round');
+    const words = new Uint32Array(this.#wordsMax);
+    words.set(this.#words);
+    this.#words = words;
+    this.#wordMask = words.length - 1;
   }
 
   /** `&` takes its operand modulo 2^32, which is exact here because the ring is a power of two. */

@@ -6,7 +6,7 @@
  * sessions are the driver's matter.
  */
 
-import { concatBytes, toHex } from '../base/bytes.ts';
+import { toHex } from '../base/bytes.ts';
 import type { Micros } from '../base/units.ts';
 import {
   type ClusterKeys,
@@ -15,12 +15,12 @@ import {
   checkHelloMac,
   HandshakeState,
   helloMac,
+  type KeyPair,
   type Suite,
   sessionSecrets,
 } from '../crypto/index.ts';
 import type { CreditPool } from '../reliability/index.ts';
 import {
-  CLUSTER_ID_BYTES,
   decodeMessage,
   decodePacket,
   encodeMessage,
@@ -29,7 +29,6 @@ import {
   type HelloPacket,
   initiatorParameters,
   isFailure,
-  MAGIC,
   type Packet,
   PacketType,
   packetSize,
@@ -41,6 +40,7 @@ import {
   WIRE_VERSION,
   Writer,
 } from '../wire/index.ts';
+import { handshakeStart } from './handshake-start.ts';
 import { BUSY_RETRY_MILLIS, FRONT_ACCEPTED_MAX } from './limits.ts';
 import type { SessionParameters } from './parameters.ts';
 import { Session } from './session.ts';
@@ -168,13 +168,13 @@ export class Front {
     if (this.#accepted.size >= this.#acceptedMax) {
       return { kind: 'reply', bytes: this.#refused(packet, secret, ResultCode.BUSY) };
     }
-    const handshake = new HandshakeState(this.#suite, {
-      pattern: 'NNpsk0',
-      role: 'responder',
-      prologue: handshakePrologue(this.clusterId),
-      psks: [secret.keys.psk],
-      ephemeral: () => this.#suite.keyPair(this.#entropy(EPHEMERAL_BYTES)),
-    });
+    const start = handshakeStart(this.#suite, secret.keys, this.clusterId);
+    const ephemeral = (): KeyPair => this.#suite.keyPair(this.#entropy(EPHEMERAL_BYTES));
+    const handshake = new HandshakeState(
+      this.#suite,
+      { ...start.basis, role: 'responder', ephemeral },
+      start,
+    );
     const payload = handshake.readMessage(packet.noise);
     if (payload === undefined) return this.#drop('noise');
     const parameters = decodeMessage(initiatorParameters, payload);
@@ -266,16 +266,6 @@ export function signPacket(suite: Suite, keys: ClusterKeys, packet: Packet): Uin
   const body = bytes.subarray(0, bytes.length - HELLO_MAC_BYTES);
   bytes.set(helloMac(suite, keys.helloKey, body), body.length);
   return bytes;
-}
-
-/** What both ends mix into the handshake first: magic, version, cluster id [HS-13]. */
-export function handshakePrologue(clusterId: Uint8Array): Uint8Array {
-  const head = new Writer(new Uint8Array(5));
-  head.u32(MAGIC);
-  head.u8(WIRE_VERSION);
-  const cluster = new Uint8Array(CLUSTER_ID_BYTES);
-  cluster.set(clusterId);
-  return concatBytes(head.buffer, cluster);
 }
 
 /** A session tag nobody can guess. */

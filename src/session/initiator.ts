@@ -13,6 +13,7 @@ import {
   type ClusterKeys,
   checkHelloMac,
   HandshakeState,
+  type KeyPair,
   type Suite,
   sessionSecrets,
 } from '../crypto/index.ts';
@@ -32,7 +33,8 @@ import {
   type SessionTag,
   WIRE_VERSION,
 } from '../wire/index.ts';
-import { handshakePrologue, randomTag, signPacket } from './front.ts';
+import { randomTag, signPacket } from './front.ts';
+import { handshakeStart } from './handshake-start.ts';
 import { HANDSHAKE_RETRY_MICROS, HANDSHAKE_TRIES_MAX } from './limits.ts';
 import type { SessionParameters, Transmit } from './parameters.ts';
 import { Session } from './session.ts';
@@ -61,6 +63,7 @@ export type InitiatorOutcome =
   | { readonly kind: 'unanswered' };
 
 const NO_MAC = new Uint8Array(HELLO_MAC_BYTES);
+const EPHEMERAL_BYTES = 32;
 const NO_NOISE = new Uint8Array(0);
 
 export class Initiator {
@@ -70,6 +73,8 @@ export class Initiator {
   #clusterId: Uint8Array | undefined;
   #handshake: HandshakeState | undefined;
   #noise: Uint8Array = NO_NOISE;
+  /** Made before it was needed; see {@link prepare}. */
+  #ephemeral: KeyPair | undefined;
   #tries = 0;
   #retryAt: Micros;
   #due = true;
@@ -103,6 +108,14 @@ export class Initiator {
       default:
         break;
     }
+  }
+
+  /**
+   * Does what the next step needs anyway, namely the key pair, while an answer is on its way. To be
+   * called when the first HELLO has been sent, or not at all.
+   */
+  prepare(): void {
+    if (this.#outcome === undefined && this.#handshake === undefined) this.#ephemeral ??= this.#newPair();
   }
 
   handleTimeout(now: Micros): void {
@@ -148,7 +161,7 @@ export class Initiator {
   }
 
   #onCookie(now: Micros, cookie: Uint8Array, clusterId: Uint8Array): void {
-    const { suite, keys, entropy, local, role } = this.#options;
+    const { suite, keys, local, role } = this.#options;
     const expected = this.#options.clusterId;
     if (expected !== undefined && !equalBytes(expected, clusterId)) {
       this.#outcome = { kind: 'other-cluster', clusterId };
@@ -157,13 +170,9 @@ export class Initiator {
     // [HS-21] One message for all cookies; another only where the cluster is another.
     if (this.#clusterId === undefined || !equalBytes(this.#clusterId, clusterId)) {
       this.#clusterId = clusterId;
-      this.#handshake = new HandshakeState(suite, {
-        pattern: 'NNpsk0',
-        role: 'initiator',
-        prologue: handshakePrologue(clusterId),
-        psks: [keys.psk],
-        ephemeral: suite.keyPair(entropy(32)),
-      });
+      const start = handshakeStart(suite, keys, clusterId);
+      const ephemeral = this.#takeEphemeral();
+      this.#handshake = new HandshakeState(suite, { ...start.basis, role: 'initiator', ephemeral }, start);
       this.#noise = this.#handshake.writeMessage(
         encodeMessage(initiatorParameters, {
           role,
@@ -180,6 +189,17 @@ export class Initiator {
       this.#due = true;
       this.#retryAt = now;
     }
+  }
+
+  /** A pair is used for one handshake only [HS-1]. */
+  #takeEphemeral(): KeyPair {
+    const pair = this.#ephemeral ?? this.#newPair();
+    this.#ephemeral = undefined;
+    return pair;
+  }
+
+  #newPair(): KeyPair {
+    return this.#options.suite.keyPair(this.#options.entropy(EPHEMERAL_BYTES));
   }
 
   #onWelcome(now: Micros, noise: Uint8Array): void {

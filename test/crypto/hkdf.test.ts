@@ -4,8 +4,15 @@ import { hkdfSync } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AssertionError } from '../../src/base/assert.ts';
-import { toHex, utf8 } from '../../src/base/bytes.ts';
-import { expandLabel, HKDF_BYTES_MAX, hkdf, hkdfExpand, hkdfExtract } from '../../src/crypto/hkdf.ts';
+import { concatBytes, toHex, utf8 } from '../../src/base/bytes.ts';
+import {
+  expandLabel,
+  HKDF_BYTES_MAX,
+  hkdf,
+  hkdfBlocks,
+  hkdfExpand,
+  hkdfExtract,
+} from '../../src/crypto/hkdf.ts';
 import { hex, rising, SUITES, wycheproofCases } from './support.ts';
 
 interface HkdfCase {
@@ -34,6 +41,16 @@ describe.each(SUITES)('HKDF over the $name provider', (suite) => {
     }
     expect(valid + refused).toBe(37);
     expect(refused).toBeGreaterThan(0);
+  });
+
+  it('gives single blocks that are one output, cut', () => {
+    for (let count = 1; count <= 4; count++) {
+      const blocks = hkdfBlocks(suite, rising(32), rising(32, 5), count);
+      const output = hkdf(suite, rising(32), rising(32, 5), new Uint8Array(0), count * 32);
+      expect(concatBytes(...blocks)).toEqual(output);
+    }
+    expect(() => hkdfBlocks(suite, rising(32), rising(32), 0)).toThrow(AssertionError);
+    expect(() => hkdfBlocks(suite, rising(32), rising(32), 256)).toThrow(AssertionError);
   });
 
   it('gives 255 blocks and no byte more', () => {

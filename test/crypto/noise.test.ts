@@ -7,6 +7,7 @@ import { toHex, utf8 } from '../../src/base/bytes.ts';
 import {
   CipherState,
   type HandshakeOptions,
+  HandshakeStart,
   HandshakeState,
   NOISE_MESSAGE_BYTES_MAX,
   type NoisePattern,
@@ -255,6 +256,44 @@ describe.each(SUITES)('Noise over the $name provider', (suite) => {
     expect(make({ pattern: 'ZZ' as NoisePattern })).toThrow(AssertionError);
     expect(make({ pattern: 'XX', psks: [] })).toThrow(AssertionError);
     expect(make({ pattern: 'IK', psks: [], staticKey: suite.keyPair(rising(32)) })).toThrow(AssertionError);
+  });
+
+  it('begins any number of handshakes from one start, byte for byte as without', () => {
+    const basis = { pattern: 'NNpsk0' as const, prologue: rising(21), psks: [rising(32, 100)] };
+    const start = new HandshakeStart(suite, basis);
+    for (let round = 0; round < 3; round++) {
+      const make = (role: NoiseRole, from: HandshakeStart | undefined) => {
+        const ephemeral = suite.keyPair(rising(32, round + (role === 'initiator' ? 0 : 9)));
+        return new HandshakeState(suite, { ...basis, role, ephemeral }, from);
+      };
+      const [initiator, plain] = [make('initiator', start), make('initiator', undefined)];
+      const [responder, refusing] = [make('responder', start), make('responder', start)];
+      const first = initiator.writeMessage(rising(3));
+      expect(plain.writeMessage(rising(3))).toEqual(first);
+      // Handshakes that end or refuse wipe their own keys, not those of the start.
+      expect(refusing.readMessage(flipBit(first, 300))).toBeUndefined();
+      expect(responder.readMessage(first)).toEqual(rising(3));
+      const second = responder.writeMessage(rising(4));
+      for (const end of [initiator, plain]) expect(end.readMessage(second)).toEqual(rising(4));
+      const keys = initiator.split();
+      expect(plain.split()).toEqual(keys);
+      expect(responder.split()).toEqual(keys);
+      expect(plain.handshakeHash).toEqual(initiator.handshakeHash);
+    }
+  });
+
+  it('asserts that a start is used for its own basis only', () => {
+    const basis = { pattern: 'NNpsk0' as const, prologue: rising(21), psks: [rising(32, 100)] };
+    const start = new HandshakeStart(suite, basis);
+    const rest = { role: 'initiator' as const, ephemeral: suite.keyPair(rising(32)) };
+    for (const change of [
+      { prologue: rising(21) },
+      { psks: [rising(32, 100)] },
+      { pattern: 'NNpsk1' as const },
+    ]) {
+      const options = { ...basis, ...rest, ...change };
+      expect(() => new HandshakeState(suite, options, start)).toThrow(AssertionError);
+    }
   });
 
   it('counts the nonces of a CipherState up, and not after a refusal', () => {

@@ -190,6 +190,9 @@ describe.each(SUITES)('packet protection over the $name provider', (suite) => {
     const send = new SendKeys(capturingSuite(suite, keys), SECRET);
     for (let epoch = 1; epoch <= 3; epoch++) {
       send.update();
+      // Keys are derived when they are first used.
+      control7(send);
+      record9(send);
       expect(keysLeft(keys)).toHaveLength(1);
     }
     keys.clear();

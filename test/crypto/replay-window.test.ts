@@ -110,6 +110,18 @@ describe('the replay window', () => {
     expect(replay.check(100_000 - REPLAY_WINDOW_BITS - 1)).toBe('old');
   });
 
+  it('keeps what it knows when its ring grows', () => {
+    for (const next of [255, 256, 257, 300, 8191, 8192]) {
+      const replay = new ReplayWindow();
+      for (let number = 0; number < 256; number += 3) replay.commit(number);
+      replay.commit(next);
+      for (let number = Math.max(0, next - REPLAY_WINDOW_BITS); number < 256; number++) {
+        const isSeen = number % 3 === 0 || number === next;
+        expect(replay.check(number), `${number} after ${next}`).toBe(isSeen ? 'seen' : 'fresh');
+      }
+    }
+  });
+
   it('forgets the whole ring after a jump over it', () => {
     const replay = new ReplayWindow(64);
     for (let number = 0; number < 200; number++) replay.commit(number);
@@ -138,7 +150,7 @@ describe('the replay window', () => {
     const tally: Record<ReplayVerdict, number> = { fresh: 0, seen: 0, old: 0 };
     fc.assert(
       fc.property(
-        fc.constantFrom(32, 64, 96, 256),
+        fc.constantFrom(32, 64, 96, 256, 1024),
         fc.constantFrom(0, 31, 2 ** 32 - 20, 2 ** 48 - 300),
         fc.array(fc.tuple(step, fc.boolean()), { minLength: 20, maxLength: 150, size: 'max' }),
         (sizeBits, start, moves) => {

@@ -10,7 +10,8 @@ import { millis } from '../../src/base/units.ts';
 import { HandshakeState } from '../../src/crypto/index.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import type { Connection } from '../../src/nodes/ports.ts';
-import { handshakePrologue, signPacket } from '../../src/session/front.ts';
+import { signPacket } from '../../src/session/front.ts';
+import { handshakePrologue } from '../../src/session/handshake-start.ts';
 import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
 import { plainHost } from '../../src/udp/sockets.ts';
 import {

@@ -96,6 +96,12 @@ function typeOf(bytes: Uint8Array): number {
   return packet.type;
 }
 
+function noiseOf(hello: Uint8Array): Uint8Array {
+  const packet = decodePacket(hello);
+  if (isFailure(packet) || packet.type !== PacketType.HELLO) throw new Error('no hello');
+  return packet.noise;
+}
+
 /** The initiator's second HELLO, with a cookie and its Noise message. */
 function provenHello(
   front: Front,
@@ -147,6 +153,39 @@ function altered(hello: Uint8Array, change: Partial<HelloPacket>, secret: FrontS
   if (isFailure(packet) || packet.type !== PacketType.HELLO) throw new Error('no hello');
   return signPacket(nodeSuite, secret.keys, { ...packet, ...change } as Packet);
 }
+
+describe('work ahead of its need', () => {
+  it('makes the pair of the first handshake, once, and changes no byte', () => {
+    const calls: number[] = [];
+    const random = new Random(2);
+    const entropy = (bytes: number) => {
+      calls.push(bytes);
+      return random.bytes(bytes);
+    };
+    const [prepared, plain] = [makeInitiator({ entropy }), makeInitiator()];
+    poll(prepared);
+    prepared.prepare();
+    prepared.prepare();
+    expect(calls).toEqual([8, 32]);
+    const hello = provenHello(makeFront(), prepared, START + 100_000);
+    expect(noiseOf(hello)).toEqual(noiseOf(provenHello(makeFront(), plain)));
+    prepared.prepare();
+    expect(calls).toEqual([8, 32]);
+  });
+
+  it('makes a fresh pair where another cluster answers [HS-1] [HS-21]', () => {
+    const initiator = makeInitiator();
+    poll(initiator);
+    initiator.prepare();
+    const first = noiseOf(provenHello(makeFront(), initiator, START + 100_000));
+    const elsewhere = makeFront();
+    elsewhere.clusterId = new Uint8Array(16).fill(99);
+    const cookie = replyOf(handle(elsewhere, poll(makeInitiator())!, START + 200_000));
+    initiator.handleDatagram(micros(START + 200_000), cookie);
+    const second = noiseOf(poll(initiator, START + 200_000)!);
+    expect(second.subarray(0, 32)).not.toEqual(first.subarray(0, 32));
+  });
+});
 
 describe('a handshake', () => {
   it('takes HELLO, COOKIE, HELLO, WELCOME, and gives two sessions that understand one another', () => {
