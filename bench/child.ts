@@ -1,5 +1,7 @@
 /** The child's end: takes its role from the first line of standard input, then runs operations. */
 
+import { writeFile } from 'node:fs/promises';
+import { Session } from 'node:inspector/promises';
 import { createInterface } from 'node:readline';
 import { type Operations, type RoleName, roles } from './roles/index.ts';
 
@@ -8,6 +10,10 @@ interface Request {
   readonly operation: string;
   readonly parameters: Readonly<Record<string, unknown>>;
 }
+
+/** What every child can do. */
+const COMMON: Operations = { rss: residentBytes, startProfile, stopProfile };
+const profiler = new Session();
 
 /** Never returns: the process ends when its standard input does. */
 export async function runChild(): Promise<void> {
@@ -28,7 +34,7 @@ export async function runChild(): Promise<void> {
     const { value, done } = await lines.next();
     if (done === true) process.exit(0);
     const { id, operation, parameters } = JSON.parse(value) as Request;
-    const run = operation === 'rss' ? residentBytes : operations[operation];
+    const run = COMMON[operation] ?? operations[operation];
     // Not awaited: operations may overlap.
     void answer(id, () => {
       if (run === undefined) throw new Error(`there is no operation ${operation}`);
@@ -55,4 +61,18 @@ async function residentBytes(): Promise<number> {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return process.memoryUsage().rss;
+}
+
+/** From here on the processor's time is sampled: not what came before, such as starting and filling. */
+async function startProfile({ intervalMicros }: { intervalMicros: number }): Promise<void> {
+  profiler.connect();
+  await profiler.post('Profiler.enable');
+  await profiler.post('Profiler.setSamplingInterval', { interval: intervalMicros });
+  await profiler.post('Profiler.start');
+}
+
+async function stopProfile({ path }: { path: string }): Promise<void> {
+  const { profile } = await profiler.post('Profiler.stop');
+  profiler.disconnect();
+  await writeFile(path, JSON.stringify(profile));
 }

@@ -73,7 +73,7 @@ export async function startChild(scope: Scope, child: ChildOptions): Promise<Chi
     const result = new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
     return withDeadline(result as Promise<Result>, millis, `${role}: ${what}`);
   };
-  // It ends with its input: a profile is written only by a process that ends by itself.
+  // It ends with its input.
   const stop = stopping(scope, started, () => started.stdin!.end());
   const ready = answer<Record<string, unknown>>(0, READY_MILLIS, 'starting');
   started.stdin!.write(`${JSON.stringify({ role, options: child.options ?? {} })}\n`);

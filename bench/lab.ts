@@ -17,7 +17,7 @@ let labs = 0;
 /** Why there can be no lab here, or undefined. */
 export function labTrouble(): string | undefined {
   if (process.getuid?.() !== 0) return 'a lab needs root';
-  const missing = ['ip', 'nft', 'ethtool', 'sysctl'].find((name) => findProgram(name) === undefined);
+  const missing = ['ip', 'nft', 'ethtool'].find((name) => findProgram(name) === undefined);
   return missing === undefined ? undefined : `${missing} is not installed`;
 }
 
@@ -112,9 +112,13 @@ export function setLoss(host: Host, percent: number): void {
   );
 }
 
-/** What TCP connections of a host use from now on. */
-export function setCongestionControl(host: Host, name: string): void {
-  within(host.namespace, 'sysctl', ['-q', '-w', `net.ipv4.tcp_congestion_control=${name}`]);
+/**
+ * What new TCP connections of a host use from now on. By its route: the setting of a namespace takes
+ * only what the kernel allows to everyone.
+ */
+export function setCongestionControl({ namespace, device, host }: Host, name: string): void {
+  const route = [`${NETWORK}.0/24`, 'dev', device, 'proto', 'kernel', 'scope', 'link', 'src', host];
+  within(namespace, 'ip', ['route', 'replace', ...route, 'congctl', name]);
 }
 
 function makeHost(scope: Scope, number: number): Host {

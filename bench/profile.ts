@@ -1,13 +1,25 @@
-/** Reads what `--cpu-prof` wrote: where a process spent its time, function by function. */
+/** Reads what the profiler wrote: where a process spent its time, function by function. */
 
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { SourceMap } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+export interface CallFrame {
+  readonly functionName: string;
+  readonly url: string;
+  /** From 0, both. */
+  readonly lineNumber: number;
+  readonly columnNumber: number;
+}
+
+/** Names the source of a function. */
+export type SourceOf = (frame: CallFrame) => string;
 
 export interface Profile {
   readonly nodes: readonly {
     readonly id: number;
-    readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
+    readonly callFrame: CallFrame;
   }[];
   readonly samples: readonly number[];
   /** Microseconds before each sample. */
@@ -24,18 +36,14 @@ export interface FunctionTime {
 }
 
 const IDLE = '(idle)';
-const REGION = /^\/\/#region (.+)$/;
-const REGION_END = /^\/\/#endregion/;
 
 /**
  * The functions with the most time of their own, most first.
- *
- * @param sourceOf Names the source of a line (from 0) of a script.
  */
 export function selfTimes(
   profile: Profile,
   count: number,
-  sourceOf: (url: string, line: number) => string,
+  sourceOf: SourceOf,
 ): { readonly busyMicros: number; readonly functions: readonly FunctionTime[] } {
   const frames = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]));
   const times = new Map<string, { name: string; where: string; micros: number }>();
@@ -50,7 +58,7 @@ export function selfTimes(
     const key = `${functionName} ${url} ${lineNumber}`;
     const time = times.get(key);
     if (time !== undefined) time.micros += micros;
-    else times.set(key, { name: functionName || '(anonymous)', where: sourceOf(url, lineNumber), micros });
+    else times.set(key, { name: functionName || '(anonymous)', where: sourceOf(frame), micros });
   });
   const functions = [...times.values()]
     .sort((left, right) => right.micros - left.micros)
@@ -59,38 +67,34 @@ export function selfTimes(
   return { busyMicros, functions };
 }
 
-/** Finds sources by the marks that the bundler leaves before each module. */
-export function bundleSources(): (url: string, line: number) => string {
-  const scripts = new Map<string, readonly string[]>();
-  return (url, line) => {
+/** Finds sources by the map that the bundler left beside a script. */
+export function bundleSources(): SourceOf {
+  const maps = new Map<string, SourceMap | undefined>();
+  return ({ url, lineNumber, columnNumber }) => {
     if (url === '') return 'in the engine';
     if (!url.startsWith('file:')) return url;
     if (url.includes('/node_modules/') && !url.includes('/.cache/'))
       return url.replace(/^.*\/node_modules\//, '');
-    let marks = scripts.get(url);
-    if (marks === undefined) {
-      marks = markLines(readFileSync(fileURLToPath(url), 'utf8'));
-      scripts.set(url, marks);
-    }
-    return marks[line] ?? url;
+    if (!maps.has(url)) maps.set(url, readMap(fileURLToPath(url)));
+    const entry = maps.get(url)?.findEntry(lineNumber, columnNumber);
+    if (entry === undefined || !('originalSource' in entry)) return url;
+    return `${entry.originalSource.replace(/^(\.\.\/)+/, '')}:${entry.originalLine + 1}`;
   };
 }
 
-/** The module of each line of a bundle. */
-export function markLines(text: string): string[] {
-  let module = '';
-  return text.split('\n').map((line) => {
-    if (REGION_END.test(line)) module = '';
-    else module = REGION.exec(line)?.[1] ?? module;
-    return module;
-  });
+function readMap(script: string): SourceMap | undefined {
+  try {
+    const name = /\/\/# sourceMappingURL=(\S+)\s*$/.exec(readFileSync(script, 'utf8'))?.[1];
+    if (name === undefined) return undefined;
+    return new SourceMap(JSON.parse(readFileSync(join(dirname(script), name), 'utf8')));
+  } catch {
+    // The figures hold without the names of files.
+    return undefined;
+  }
 }
 
-/** The one profile that a process left in `directory`. */
-export function readProfile(directory: string): Profile {
-  const name = readdirSync(directory).find((file) => file.endsWith('.cpuprofile'));
-  if (name === undefined) throw new Error(`no profile was written to ${directory}`);
-  return JSON.parse(readFileSync(join(directory, name), 'utf8')) as Profile;
+export function readProfile(path: string): Profile {
+  return JSON.parse(readFileSync(path, 'utf8')) as Profile;
 }
 
 export function formatProfile(

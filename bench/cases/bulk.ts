@@ -105,33 +105,24 @@ function comparison(name: string, ours: string, theirs: string, goal: Goal): Com
 export async function flowEnds(
   bench: Bench,
   ends: Ends,
-  extra: {
-    readonly environment?: Readonly<Record<string, string>>;
-    readonly flags?: { readonly source: readonly string[]; readonly sink: readonly string[] };
-  } = {},
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<{ readonly source: Child; readonly sink: Child; send(): Promise<number> }> {
   const { secretHex, options } = bench;
-  const { environment = {}, flags = { source: [], sink: [] } } = extra;
   const sink = await bench.child({
     role: 'flowSink',
     place: ends.sink,
     environment,
-    flags: flags.sink,
     options: { secretHex, host: ends.sink.host },
   });
   const source = await bench.child({
     role: 'flowSource',
     place: ends.source,
     environment,
-    flags: flags.source,
     options: { secretHex },
   });
   const { address } = sink.ready;
-  return {
-    source,
-    sink,
-    send: () => sample(source, { address, seconds: options.seconds }, options.seconds),
-  };
+  const { seconds } = options;
+  return { source, sink, send: () => sample(source, { address, seconds }, seconds) };
 }
 
 async function flowSide(
@@ -140,7 +131,7 @@ async function flowSide(
   ends: Ends,
   environment: Readonly<Record<string, string>> = {},
 ): Promise<Side> {
-  const { source, send } = await flowEnds(bench, ends, { environment });
+  const { source, send } = await flowEnds(bench, ends, environment);
   bench.offload.set(
     ends.source === LOOPBACK ? 'bulk' : `bulk --lab, ${name}`,
     source.ready.offload as boolean,

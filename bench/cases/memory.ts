@@ -2,11 +2,14 @@
 
 import { readFileSync } from 'node:fs';
 import type { Bench } from '../bench.ts';
+import type { Alive } from '../roles/handshakes.ts';
 
 /** Sessions that are opened and closed before the first look: whatever is made once is made then. */
 const WARM_SESSIONS = 200;
 /** Descriptors beside those of the sessions. */
 const SPARE_DESCRIPTORS = 500;
+/** With fewer of the sessions still open, their memory says nothing. */
+const ALIVE_SHARE_MIN = 0.99;
 const SETTLE_MILLIS = 3_000;
 const SAMPLE_MILLIS = 50;
 const SMALL_BYTES = 1 << 20;
@@ -31,12 +34,15 @@ export async function sessions(bench: Bench): Promise<void> {
   await opener.call('openTo', { count });
   await settle();
   const grown = (await coordinator.rssBytes()) - idle;
-  const alive = await opener.call<number>('alive');
-  if (alive !== count) throw new Error(`${alive} of ${count} sessions are open`);
+  const { count: alive, ended, failures } = await opener.call<Alive>('alive');
+  if (failures > 0) bench.notes.push(`sessions: ${failures} tries to open one failed and were repeated.`);
+  if (alive < count)
+    bench.notes.push(`sessions: ${count - alive} of ${count} had ended: ${ended.join(', ')}.`);
+  if (alive < count * ALIVE_SHARE_MIN) throw new Error(`only ${alive} of ${count} sessions are open`);
   bench.add({
     name: `per session of ${count}`,
     unit: 'KiB',
-    ours: [grown / count / 1024],
+    ours: [grown / alive / 1024],
     goal: { atMost: 24 },
   });
 }

@@ -1,7 +1,7 @@
 /** The two hot paths under the profiler: where the time of each process goes. */
 
-import { mkdirSync } from 'node:fs';
 import type { Bench } from '../bench.ts';
+import type { Child } from '../children.ts';
 import { LOOPBACK } from '../processes.ts';
 import { bundleSources, formatProfile, readProfile, selfTimes } from '../profile.ts';
 import { flowEnds } from './bulk.ts';
@@ -11,48 +11,39 @@ const INTERVAL_MICROS = 500;
 const OBJECTS = 10_000;
 const WINDOW = 256;
 
-/** Flags for one process, and the table of what it did, once it has ended. */
-function profiled(bench: Bench, title: string): { flags: string[]; table(): string } {
-  const directory = bench.directory('profile');
-  mkdirSync(directory);
-  const interval = `--cpu-prof-interval=${INTERVAL_MICROS}`;
-  return {
-    flags: ['--cpu-prof', `--cpu-prof-dir=${directory}`, interval],
-    table: () => formatProfile(title, selfTimes(readProfile(directory), FUNCTIONS, bundleSources())),
-  };
+/** Profiles `processes` while `work` runs; adds the table of each. */
+async function profiled(
+  bench: Bench,
+  processes: Readonly<Record<string, Child>>,
+  work: () => Promise<void>,
+): Promise<void> {
+  for (const child of Object.values(processes))
+    await child.call('startProfile', { intervalMicros: INTERVAL_MICROS });
+  await work();
+  const sources = bundleSources();
+  for (const [title, child] of Object.entries(processes)) {
+    const path = bench.directory('profile');
+    await child.call('stopProfile', { path });
+    bench.profiles.push(formatProfile(title, selfTimes(readProfile(path), FUNCTIONS, sources)));
+  }
 }
 
 export async function profileBulk(bench: Bench): Promise<void> {
-  const profiles = { source: profiled(bench, 'bulk, source'), sink: profiled(bench, 'bulk, sink') };
-  const ends = { source: LOOPBACK, sink: LOOPBACK };
-  const { source, sink, send } = await flowEnds(bench, ends, {
-    flags: { source: profiles.source.flags, sink: profiles.sink.flags },
+  const { source, sink, send } = await flowEnds(bench, { source: LOOPBACK, sink: LOOPBACK });
+  await send();
+  await profiled(bench, { 'bulk, source': source, 'bulk, sink': sink }, async () => {
+    const samples = await bench.alternate([{ name: 'Gramline', run: send }]);
+    bench.add({ name: 'loopback, profiled', unit: 'MB/s', ours: samples.get('Gramline') ?? [] });
   });
-  const values: number[] = [];
-  for (let sample = 0; sample < bench.options.pairs; sample++) values.push(await send());
-  await source.stop();
-  await sink.stop();
-  bench.add({ name: 'loopback, profiled', unit: 'MB/s', ours: values });
-  bench.profiles.push(profiles.source.table(), profiles.sink.table());
 }
 
 export async function profileRate(bench: Bench): Promise<void> {
-  const profiles = {
-    client: profiled(bench, 'rate, client'),
-    coordinator: profiled(bench, 'rate, coordinator'),
-  };
-  const { client, coordinator } = await bench.cluster({
-    flags: { client: profiles.client.flags, coordinator: profiles.coordinator.flags },
+  const { client, coordinator } = await bench.cluster();
+  await client.call('fill', { count: OBJECTS });
+  const { seconds } = bench.options;
+  const run = (): Promise<number> => client.call<number>('rate', { seconds, window: WINDOW });
+  await profiled(bench, { 'rate, client': client, 'rate, coordinator': coordinator }, async () => {
+    const samples = await bench.alternate([{ name: 'WhereIs', run }]);
+    bench.add({ name: 'WhereIs, profiled', unit: '1/s', ours: samples.get('WhereIs') ?? [] });
   });
-  // What it takes to fill the catalog is in the profile, too; many samples make it small.
-  await client.call('fill', { count: OBJECTS / 10 });
-  const values: number[] = [];
-  const { pairs, seconds } = bench.options;
-  for (let sample = 0; sample < pairs; sample++) {
-    values.push(await client.call<number>('rate', { seconds, window: WINDOW }));
-  }
-  await client.stop();
-  await coordinator.stop();
-  bench.add({ name: 'WhereIs, profiled', unit: '1/s', ours: values });
-  bench.profiles.push(profiles.client.table(), profiles.coordinator.table());
 }

@@ -1,5 +1,6 @@
 /** New sessions: many after another, or many that stay. */
 
+import { isGramlineError } from '../../src/index.ts';
 import type { Connection } from '../../src/nodes/ports.ts';
 import { Role as WireRole } from '../../src/wire/index.ts';
 import type { Role } from './index.ts';
@@ -12,7 +13,15 @@ interface Options {
   readonly address: string;
 }
 
-const OPENING_AT_ONCE = 32;
+export interface Alive {
+  readonly count: number;
+  readonly ended: readonly string[];
+  readonly failures: number;
+}
+
+const OPENING_AT_ONCE = 8;
+/** Tries of one session: with thousands open, both ends are busy with keeping them alive. */
+const TRIES_MAX = 3;
 
 export async function handshakes({ secretHex, address }: Options): Promise<Role> {
   const transport = openTransport(secretHex);
@@ -33,6 +42,17 @@ export async function handshakes({ secretHex, address }: Options): Promise<Role>
 export async function sessions({ secretHex, address }: Options): Promise<Role> {
   const transport = openTransport(secretHex);
   const open: Connection[] = [];
+  let failures = 0;
+  const openOne = async (): Promise<Connection> => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await transport.connect({ address, role: WireRole.CLIENT });
+      } catch (error) {
+        if (!isGramlineError(error) || !error.retryable || attempt === TRIES_MAX) throw error;
+        failures += 1;
+      }
+    }
+  };
   return {
     ready: {},
     operations: {
@@ -42,13 +62,18 @@ export async function sessions({ secretHex, address }: Options): Promise<Role> {
         const opener = async (): Promise<void> => {
           while (started < count) {
             started += 1;
-            open.push(await transport.connect({ address, role: WireRole.CLIENT }));
+            open.push(await openOne());
           }
         };
         await Promise.all(Array.from({ length: OPENING_AT_ONCE }, opener));
       },
-      /** How many are still open. */
-      alive: (): number => open.filter((connection) => connection.isOpen).length,
+      /** How many are still open, why the others are not, and how many tries failed. */
+      alive: async (): Promise<Alive> => {
+        const over = open.filter((connection) => !connection.isOpen);
+        const reasons = await Promise.all(over.map((connection) => connection.closed));
+        const ended = [...new Set(reasons.map(({ kind, text }) => `${kind} ${text}`.trim()))];
+        return { count: open.length - over.length, ended, failures };
+      },
       closeAll: async (): Promise<void> => {
         await Promise.all(open.splice(0).map((connection) => connection.close()));
       },
