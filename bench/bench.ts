@@ -2,6 +2,8 @@
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { openObjectStore } from '../src/store/index.ts';
+import { systemClock, systemEntropy } from '../src/udp/index.ts';
 import { type Child, type ChildOptions, startChild } from './children.ts';
 import type { BenchOptions } from './options.ts';
 import { LOOPBACK, type Place } from './processes.ts';
@@ -34,12 +36,20 @@ export interface Cluster {
   readonly address: string;
 }
 
+/** What there is before a cluster starts. */
+export interface Prepared {
+  /** Does not exist yet. */
+  readonly stateDirectory: string;
+  /** What the nodes will be called, 16 bytes each. */
+  readonly nodeIds: readonly Uint8Array[];
+}
+
 /** What a cluster is made with. */
 export interface ClusterOptions {
   readonly nodes?: number;
   readonly flags?: Partial<Readonly<Record<'coordinator' | 'node' | 'client', readonly string[]>>>;
-  /** Runs on the coordinator's state directory, which does not exist yet, before it is opened. */
-  readonly prepare?: (stateDirectory: string) => Promise<void>;
+  /** Runs before the coordinator opens its state. */
+  readonly prepare?: (prepared: Prepared) => Promise<void>;
   /** Where the roles run; the coordinator's is the client's. */
   readonly places?: { readonly client: Place; readonly nodes: readonly Place[] };
 }
@@ -110,7 +120,11 @@ export class Bench {
     const { secretHex } = this;
     const home = places?.client ?? LOOPBACK;
     const directory = this.directory('state');
-    await prepare?.(directory);
+    const nodeDirectories = Array.from({ length: nodes }, () => this.directory('node'));
+    await prepare?.({
+      stateDirectory: directory,
+      nodeIds: await Promise.all(nodeDirectories.map(makeNodeId)),
+    });
     const coordinator = await this.child({
       role: 'coordinator',
       place: home,
@@ -123,7 +137,7 @@ export class Bench {
       const place = places?.nodes[index] ?? LOOPBACK;
       const options = {
         secretHex,
-        directory: this.directory('node'),
+        directory: nodeDirectories[index],
         coordinator: address,
         listen: `${place.host}:0`,
         name: `n${index}`,
@@ -173,6 +187,21 @@ export class Bench {
       this.add({ name, unit, ours: left, peer, ...(goal === undefined ? {} : { goal }) });
     }
   }
+}
+
+/** Makes the directory of a node, and with it its id. */
+async function makeNodeId(directory: string): Promise<Uint8Array> {
+  const { wallMillis } = systemClock;
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const store = await openObjectStore({
+    directory,
+    quotaBytes: 0,
+    wallMillis,
+    entropy: systemEntropy.bytes,
+    log,
+  });
+  await store.close();
+  return store.nodeId;
 }
 
 export function progress(line: string): void {

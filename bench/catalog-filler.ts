@@ -1,21 +1,23 @@
 /**
  * Where a catalog of millions of objects comes from. Storing them through a client would take hours:
- * the filler writes what a coordinator's state directory would hold, before a coordinator opens it.
+ * a filler writes what a coordinator's state directory would hold, before a coordinator opens it.
  */
 
-import type { Bench, Cluster } from './bench.ts';
-
-export interface FilledCluster extends Cluster {
-  /** A file with the hashes of some of the objects, one a line, spread evenly over all of them. */
+export interface Filling {
+  /** Of the coordinator; it does not exist yet, and nobody has it open. */
+  readonly stateDirectory: string;
+  readonly objects: number;
+  /** The node on which all objects are said to lie, 16 bytes. */
+  readonly nodeId: Uint8Array;
+  /** Where the hashes of 10,000 of the objects (all, if fewer) are to be written: hex, one a line. */
   readonly samplePath: string;
 }
 
 /**
- * Starts a cluster whose catalog holds `objects` objects. Its WhereIs must find each of them on a node
- * that is up, and keep doing so: a node whose inventory lacks them would have them struck.
- * `bench.cluster({ prepare })` runs a function on the coordinator's state directory before it is opened.
+ * The entries must be newer than the session of the node, as if committed after it joined: its
+ * inventory is empty, and older entries would be struck [DEFS-12].
  */
-export type CatalogFiller = (bench: Bench, objects: number) => Promise<FilledCluster>;
+export type CatalogFiller = (filling: Filling) => Promise<void>;
 
 /** Undefined: there is none yet, and the case `query-scale` says so. */
-export const openFilledCluster: CatalogFiller | undefined = undefined as CatalogFiller | undefined;
+export const fillCatalog: CatalogFiller | undefined = undefined as CatalogFiller | undefined;

@@ -10,7 +10,8 @@ import { LOOPBACK, type Place, stopping } from './processes.ts';
 import type { RoleName } from './roles/index.ts';
 import { type Scope, withDeadline } from './scope.ts';
 
-const READY_MILLIS = 120_000;
+/** A coordinator may have millions of objects to read first. */
+const READY_MILLIS = 300_000;
 const OPERATION_MILLIS = 600_000;
 
 export interface ChildOptions {

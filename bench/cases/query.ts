@@ -1,7 +1,7 @@
 /** The time of one WhereIs: beside a raw echo, at scale, and under load. */
 
-import type { Bench, Side } from '../bench.ts';
-import { openFilledCluster } from '../catalog-filler.ts';
+import type { Bench, Cluster, Prepared, Side } from '../bench.ts';
+import { fillCatalog } from '../catalog-filler.ts';
 import type { Child } from '../children.ts';
 import type { Latencies } from '../roles/sampling.ts';
 
@@ -56,11 +56,19 @@ export async function query(bench: Bench): Promise<void> {
 }
 
 export async function queryScale(bench: Bench): Promise<void> {
-  if (openFilledCluster === undefined) return bench.skip('query-scale', 'there is no filler of catalogs yet');
+  const fill = fillCatalog;
+  if (fill === undefined) return bench.skip('query-scale', 'there is no filler of catalogs yet');
   const { objects } = bench.options;
-  const few = await openFilledCluster(bench, OBJECTS);
-  const many = await openFilledCluster(bench, objects);
-  for (const { client, samplePath } of [few, many]) await client.call('askFor', { path: samplePath });
+  const filled = async (count: number): Promise<Cluster> => {
+    const samplePath = bench.directory('hashes');
+    const prepare = ({ stateDirectory, nodeIds }: Prepared): Promise<void> =>
+      fill({ stateDirectory, objects: count, nodeId: nodeIds[0]!, samplePath });
+    const cluster = await bench.cluster({ prepare });
+    await cluster.client.call('askFor', { path: samplePath });
+    return cluster;
+  };
+  const few = await filled(OBJECTS);
+  const many = await filled(objects);
   const ours = latencySides(`${objects.toLocaleString('en-US')} objects`, latenciesOf(many.client));
   const theirs = latencySides(`${OBJECTS.toLocaleString('en-US')} objects`, latenciesOf(few.client));
   const samples = await bench.alternate([...ours.sides, ...theirs.sides]);
