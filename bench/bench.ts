@@ -96,6 +96,8 @@ export class Bench {
   }
 
   fail(what: string, error: unknown): void {
+    // Interrupted: whatever fails now fails for that reason.
+    if (this.scope.isClosing) return;
     const why = error instanceof Error ? error.message : String(error);
     progress(`  failed: ${what}: ${why}`);
     this.failed.push({ case: this.#case, what, why });
@@ -165,6 +167,7 @@ export class Bench {
     for (let round = 0; round <= pairs; round++) {
       progress(round === 0 ? '  warming up' : `  round ${round} of ${pairs}`);
       for (const { name, run } of round % 2 === 0 ? sides : sides.toReversed()) {
+        if (this.scope.isClosing) return samples;
         if (!samples.has(name)) continue;
         try {
           const figure = await run();
