@@ -1,8 +1,9 @@
 /** The roles of Gramline, each a process of its own, through the front door of the package. */
 
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
 import { type Client, openClient, openCoordinator, openNode } from '../../src/index.ts';
 import type { Role } from './index.ts';
 import { type Latencies, sampleLatencies, sampleRate, strider } from './sampling.ts';
@@ -13,6 +14,8 @@ interface Common {
 
 const PUTS_AT_ONCE = 64;
 const SMALL_OBJECT_BYTES = 64;
+/** What may wait to be written: pieces that wait together are written together. */
+const WRITE_BUFFER_BYTES = 4 << 20;
 const QUOTA_BYTES = 100e9;
 /** Load that is to run before a latency is taken under it. */
 const LOAD_LEAD_MILLIS = 300;
@@ -115,12 +118,7 @@ function transfers(app: Client) {
     },
     getFile: async ({ hash, path }: { hash: string; path: string }) => {
       const start = performance.now();
-      const target = await open(path, 'w');
-      try {
-        for await (const piece of app.get(hash)) await target.writeFile(piece);
-      } finally {
-        await target.close();
-      }
+      await pipeline(app.get(hash), createWriteStream(path, { highWaterMark: WRITE_BUFFER_BYTES }));
       return { seconds: (performance.now() - start) / 1000 };
     },
     /** Stores one object of random bytes; says which node has it. */
