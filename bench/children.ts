@@ -1,127 +1,92 @@
 /**
- * The other ends of the benchmark, each a process of its own: this same bundle, started again
- * with `--child ROLE`. A child prints one line of JSON when it is ready, and ends with its stdin.
+ * The parent's end of the benchmark's own processes: this same bundle, started again with
+ * `--child`. The options go in on standard input, not in argv, as the first line of JSON; then each
+ * line in is an operation, each line out its result.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { createServer as createTlsServer } from 'node:tls';
-import { openCoordinator, openNode } from '../src/index.ts';
-import { BENCH_CERTIFICATE, BENCH_KEY } from './certificate.ts';
+import { LOOPBACK, type Place, stopping } from './processes.ts';
+import type { RoleName } from './roles/index.ts';
+import { type Scope, withDeadline } from './scope.ts';
+
+/** A coordinator may have millions of objects to read first. */
+const READY_MILLIS = 300_000;
+const OPERATION_MILLIS = 600_000;
 
 export interface ChildOptions {
-  readonly role: 'coordinator' | 'node' | 'echo' | 'tls';
-  readonly directory?: string;
-  readonly coordinator?: string;
-  readonly secretHex?: string;
+  readonly role: RoleName;
+  readonly place?: Place;
+  /** Added to the environment. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Flags of Node, such as `--expose-gc`. */
+  readonly flags?: readonly string[];
+  /** Open files that it is to be allowed. */
+  readonly descriptors?: number;
+  /** What its role takes. */
+  readonly options?: Readonly<Record<string, unknown>>;
 }
 
 export interface Child {
-  readonly process: ChildProcess;
-  /** What it listens on. */
-  readonly address: string;
-  readonly port: number;
-  /** Resident memory now, bytes. */
+  readonly pid: number;
+  /** What the role said when it was ready. */
+  readonly ready: Readonly<Record<string, unknown>>;
+  /** Runs one operation there. Rejects with what it failed with, or when it takes too long. */
+  call<Result>(operation: string, parameters?: unknown, millis?: number): Promise<Result>;
+  /** Resident memory now, bytes, after garbage was collected where `--expose-gc` was given. */
   rssBytes(): Promise<number>;
   stop(): Promise<void>;
 }
 
-/** Starts a child and waits until it is ready. Options travel on stdin, not in argv. */
-export async function startChild(options: ChildOptions): Promise<Child> {
-  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, '--child'], {
+interface Waiting {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Starts a child and waits until its role is ready. It ends with `scope` at the latest. */
+export async function startChild(scope: Scope, child: ChildOptions): Promise<Child> {
+  const { place = LOOPBACK, role, descriptors, flags = [] } = child;
+  const node = [process.execPath, ...process.execArgv, ...flags, process.argv[1]!, '--child'];
+  const limited =
+    descriptors === undefined ? node : ['sh', '-c', `ulimit -n ${descriptors} && exec "$0" "$@"`, ...node];
+  const [command, ...parameters] = [...place.prefix, ...limited];
+  const started = spawn(command!, parameters, {
     stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, ...child.environment },
   });
-  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-  child.stdin!.write(`${JSON.stringify(options)}\n`);
-  const next = async (): Promise<Record<string, unknown>> => {
-    const { value, done } = await lines.next();
-    if (done === true) throw new Error(`the ${options.role} of the benchmark ended`);
-    return JSON.parse(value) as Record<string, unknown>;
+  const waiting = new Map<number, Waiting>();
+  let lastId = 0;
+  const failAll = (why: string): void => {
+    for (const { reject } of waiting.values()) reject(new Error(`${role}: ${why}`));
+    waiting.clear();
   };
-  const ready = await next();
-  return {
-    process: child,
-    address: ready.address as string,
-    port: Number((ready.address as string).split(':').pop()),
-    async rssBytes() {
-      child.stdin!.write('rss\n');
-      return (await next()).rssBytes as number;
-    },
-    async stop() {
-      child.stdin!.end();
-      if (child.exitCode === null) await once(child, 'exit');
-    },
+  started.on('error', (error) => failAll(error.message));
+  started.on('exit', (code, signal) => failAll(`ended early (${signal ?? code})`));
+  started.stdin!.on('error', () => undefined);
+  createInterface({ input: started.stdout! }).on('line', (line) => {
+    const { id, result, error } = JSON.parse(line) as { id: number; result?: unknown; error?: string };
+    const wait = waiting.get(id);
+    waiting.delete(id);
+    if (error === undefined) wait?.resolve(result);
+    else wait?.reject(new Error(`${role}: ${error}`));
+  });
+  const answer = <Result>(id: number, millis: number, what: string): Promise<Result> => {
+    const result = new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
+    return withDeadline(result as Promise<Result>, millis, `${role}: ${what}`);
   };
-}
-
-/** What a child does. Never returns: it ends when its stdin does. */
-export async function runChild(): Promise<void> {
-  const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-  const options = JSON.parse((await lines.next()).value as string) as ChildOptions;
-  const address = await serve(options);
-  console.log(JSON.stringify({ address }));
-  for (;;) {
-    const { done } = await lines.next();
-    if (done === true) process.exit(0);
-    console.log(JSON.stringify({ rssBytes: process.memoryUsage().rss }));
-  }
-}
-
-async function serve(options: ChildOptions): Promise<string> {
-  const secret = new Uint8Array(Buffer.from(options.secretHex ?? '', 'hex'));
-  switch (options.role) {
-    case 'coordinator': {
-      const coordinator = await openCoordinator({
-        secret,
-        listen: '127.0.0.1:0',
-        directory: options.directory!,
-      });
-      return coordinator.address;
-    }
-    case 'node': {
-      const node = await openNode({
-        secret,
-        listen: '127.0.0.1:0',
-        directory: options.directory!,
-        coordinators: [options.coordinator!],
-        quotaBytes: 20e9,
-      });
-      await node.joined;
-      return node.address;
-    }
-    case 'echo': {
-      const socket = createSocket('udp4');
-      socket.on('message', (bytes, from) => socket.send(bytes, from.port, from.address));
-      socket.bind(0, '127.0.0.1');
-      await once(socket, 'listening');
-      return `127.0.0.1:${socket.address().port}`;
-    }
-    case 'tls':
-      return serveTls();
-  }
-}
-
-/** Takes in whatever comes; the byte count that a client waits for is the first 8 bytes. */
-async function serveTls(): Promise<string> {
-  const server = createTlsServer(
-    { key: BENCH_KEY, cert: BENCH_CERTIFICATE, minVersion: 'TLSv1.3', ciphers: 'TLS_AES_256_GCM_SHA384' },
-    (socket) => {
-      let left: number | undefined;
-      socket.on('error', () => socket.destroy());
-      socket.on('data', (chunk: Buffer) => {
-        if (left === undefined) {
-          left = Number(chunk.readBigUInt64BE());
-          left += 8;
-        }
-        left -= chunk.length;
-        if (left === 0) socket.end('done');
-      });
-    },
-  );
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  return `127.0.0.1:${typeof address === 'object' ? address!.port : 0}`;
+  // It ends with its input.
+  const stop = stopping(scope, started, () => started.stdin!.end());
+  const ready = answer<Record<string, unknown>>(0, READY_MILLIS, 'starting');
+  started.stdin!.write(`${JSON.stringify({ role, options: child.options ?? {} })}\n`);
+  const call = <Result>(
+    operation: string,
+    parameters: unknown = {},
+    millis = OPERATION_MILLIS,
+  ): Promise<Result> => {
+    lastId += 1;
+    const result = answer<Result>(lastId, millis, operation);
+    started.stdin!.write(`${JSON.stringify({ id: lastId, operation, parameters })}\n`);
+    return result;
+  };
+  return { pid: started.pid!, ready: await ready, call, rssBytes: () => call<number>('rss'), stop };
 }

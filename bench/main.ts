@@ -1,140 +1,137 @@
 /**
- * `npm run bench [-- NAME] [--json] [--pairs N] [--megabytes N]`: Gramline beside what a user would
- * pick instead, on loopback, both sides in turn within one run. Prints medians and the ratio.
+ * `npm run bench`: Gramline beside what a user would pick instead, both sides in turn within one
+ * run. Prints medians and ratios with their spread; writes them to `bench/results/`.
  */
 
-import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir, totalmem } from 'node:os';
+import { rmSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { openClient } from '../src/index.ts';
-import { bulkCases, handshakeCase, queryCases, type Stage } from './cases.ts';
-import { type Child, runChild, startChild } from './children.ts';
-import { type Comparison, median } from './measure.ts';
+import { Bench } from './bench.ts';
+import { CASES, type Case } from './cases/index.ts';
+import { runChild } from './child.ts';
+import { memoryDirectory, readEnvironment } from './environment.ts';
+import { labTrouble } from './lab.ts';
+import { type BenchOptions, parseBenchOptions, USAGE, UsageError } from './options.ts';
+import { formatTable, LEGEND } from './results.ts';
+import { Scope } from './scope.ts';
 
-const CASES = ['query', 'bulk', 'handshake'] as const;
-const MEGABYTE = 1_000_000;
+/** Copies of the object that are on disk at once: source, stored, copied, and one more. */
+const COPIES = 4;
+const RESULTS = join('bench', 'results');
+const INTERRUPTED = 130;
 
 if (process.argv.includes('--child')) await runChild();
-else await main();
+else await main(process.argv.slice(2));
 
-async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      json: { type: 'boolean', default: false },
-      pairs: { type: 'string', default: '5' },
-      megabytes: { type: 'string', default: '256' },
-    },
-  });
-  const wanted = positionals.length === 0 ? [...CASES] : positionals;
-  const unknown = wanted.find((name) => !(CASES as readonly string[]).includes(name));
-  if (unknown !== undefined) {
-    console.error(`no benchmark is called ${unknown}: choose from ${CASES.join(', ')}`);
+async function main(argv: readonly string[]): Promise<void> {
+  const names = Object.keys(CASES);
+  if (argv.includes('--help') || argv.includes('--list')) {
+    const about = names.map((name) => `  ${name.padEnd(20)} ${CASES[name]!.about}`).join('\n');
+    console.log(argv.includes('--help') ? `${USAGE}\n\ncases:\n${about}` : about);
+    return;
+  }
+  let options: BenchOptions;
+  try {
+    options = parseBenchOptions(argv, {
+      all: names,
+      lab: names.filter((name) => CASES[name]!.runInLab !== undefined),
+      profiled: names.filter((name) => CASES[name]!.profile !== undefined),
+    });
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(`bench: ${error.message}`);
     process.exitCode = 2;
     return;
   }
-  const root = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'gramline-bench-'));
-  const children: Child[] = [];
-  try {
-    const secret = new Uint8Array(randomBytes(32));
-    const secretHex = Buffer.from(secret).toString('hex');
-    const start = async (options: Parameters<typeof startChild>[0]): Promise<Child> => {
-      const child = await startChild(options);
-      children.push(child);
-      return child;
-    };
-    const coordinator = await start({ role: 'coordinator', directory: join(root, 'state'), secretHex });
-    const node = await start({
-      role: 'node',
-      directory: join(root, 'node'),
-      secretHex,
-      coordinator: coordinator.address,
-    });
-    const client = await openClient({ secret, coordinators: [coordinator.address] });
-    const stage: Stage = {
-      client,
-      coordinator,
-      echo: await start({ role: 'echo' }),
-      tls: await start({ role: 'tls' }),
-      secret,
-      pairs: Number(values.pairs),
-      bulkBytes: Number(values.megabytes) * MEGABYTE,
-    };
-    const results: Comparison[] = [];
-    if (wanted.includes('query')) results.push(...(await queryCases(stage)));
-    if (wanted.includes('bulk')) results.push(...(await bulkCases(stage)));
-    if (wanted.includes('handshake')) results.push(await handshakeCase(stage));
-    const rss = {
-      coordinatorBytes: await coordinator.rssBytes(),
-      nodeBytes: await node.rssBytes(),
-      clientBytes: process.memoryUsage().rss,
-    };
-    await client.close();
-    await report(results, rss, values.json);
-  } finally {
-    for (const child of children) await child.stop();
-    await rm(root, { recursive: true, force: true });
-  }
-}
-
-async function report(
-  results: readonly Comparison[],
-  rss: Readonly<Record<string, number>>,
-  json: boolean,
-): Promise<void> {
-  const summary = {
-    date: new Date().toISOString(),
-    node: process.version,
-    machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
-    commit: commit(),
-    rss,
-    results: results.map((result) => ({
-      ...result,
-      oursMedian: median(result.ours),
-      theirsMedian: median(result.theirs),
-      ratio: median(result.ours.map((value, index) => value / result.theirs[index]!)),
-    })),
-  };
-  const directory = new URL('../bench/results/', `file://${process.cwd()}/bench/`);
-  await mkdir(directory, { recursive: true });
-  await writeFile(
-    new URL(`${summary.date.slice(0, 10)}-node${process.versions.node}.json`, directory),
-    `${JSON.stringify(summary, null, 2)}\n`,
-  );
-  if (json) {
-    console.log(JSON.stringify(summary));
+  const trouble = options.lab ? labTrouble() : undefined;
+  if (trouble !== undefined) {
+    console.error(`bench: skipped, with --lab: ${options.cases.join(', ')}: ${trouble}`);
     return;
   }
-  console.log(`\n${summary.machine}, Node ${summary.node}, ${results[0]?.ours.length ?? 0} pairs, medians\n`);
-  const row = (cells: readonly string[]): void =>
-    console.log(cells.map((cell, index) => (index === 0 ? cell.padEnd(14) : cell.padStart(18))).join(''));
-  row(['case', 'Gramline', 'peer', 'ratio (min-max)', 'peer is']);
-  for (const { name, unit, theirName, ours, theirs, oursMedian, theirsMedian, ratio } of summary.results) {
-    const ratios = ours.map((value, index) => value / theirs[index]!);
-    const spread = `${ratio.toFixed(2)} (${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)})`;
-    row([name, `${figure(oursMedian)} ${unit}`, `${figure(theirsMedian)} ${unit}`, spread, theirName]);
-  }
-  console.log(
-    `\nresident memory: coordinator ${mib(rss.coordinatorBytes!)}, node ${mib(rss.nodeBytes!)}, client ${mib(rss.clientBytes!)}`,
-  );
+  await run(options);
 }
 
-function figure(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value.toFixed(1);
-}
-
-function mib(bytes: number): string {
-  return `${Math.round(bytes / 2 ** 20)} MiB`;
-}
-
-function commit(): string {
+async function run(options: BenchOptions): Promise<void> {
+  const scope = new Scope();
+  const environment = readEnvironment();
+  const memory = memoryDirectory(COPIES * options.megabytes * 2 ** 20);
+  const root = await mkdtemp(join(memory ?? tmpdir(), 'gramline-bench-'));
+  scope.inEmergency(() => rmSync(root, { recursive: true, force: true }));
+  scope.defer(() => rm(root, { recursive: true, force: true }));
+  await keepBundle(scope);
+  const bench = new Bench(options, root);
+  if (memory === undefined)
+    bench.notes.push(`no tmpfs has room enough: files are in ${tmpdir()}, on a disk.`);
+  const interrupt = async (): Promise<void> => {
+    await bench.scope.close();
+    await scope.close();
+    process.exit(INTERRUPTED);
+  };
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', interrupt);
   try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
-  } catch {
-    return 'unknown';
+    for (const name of options.cases) {
+      await bench.runCase(name, runnerOf(CASES[name]!, options));
+      if (bench.scope.isClosing && scope.isClosing) return;
+    }
+    const summary = {
+      environment: { ...environment, offload: Object.fromEntries(bench.offload) },
+      options,
+      results: bench.rows,
+      skipped: bench.skipped,
+      failed: bench.failed,
+      notes: bench.notes,
+      profiles: bench.profiles,
+    };
+    const text = `${JSON.stringify(summary, null, 2)}\n`;
+    await mkdir(RESULTS, { recursive: true });
+    const path = join(RESULTS, fileName(options, environment.date));
+    await writeFile(path, text);
+    if (options.json) console.log(text.trimEnd());
+    else {
+      print(bench, environment);
+      console.log(`written to ${path}`);
+    }
+    if (bench.failed.length > 0) process.exitCode = 1;
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+    await scope.close();
   }
+}
+
+function runnerOf(chosen: Case, { lab, cpuProf }: BenchOptions): (bench: Bench) => Promise<void> {
+  return (lab ? chosen.runInLab : cpuProf ? chosen.profile : chosen.run)!;
+}
+
+/** Children start from the same code as this process, even if another run bundles anew meanwhile. */
+async function keepBundle(scope: Scope): Promise<void> {
+  const copy = process.argv[1]!.replace(/\.mjs$/, `.${process.pid}.mjs`);
+  await copyFile(process.argv[1]!, copy);
+  scope.inEmergency(() => rmSync(copy, { force: true }));
+  process.argv[1] = copy;
+}
+
+function fileName({ lab, cpuProf, named, cases }: BenchOptions, date: string): string {
+  const parts = [date.slice(0, 10), `node${process.versions.node}`];
+  if (lab) parts.push('lab');
+  if (cpuProf) parts.push('profile');
+  if (named) parts.push(...cases);
+  return `${parts.join('-')}.json`;
+}
+
+function print(bench: Bench, environment: ReturnType<typeof readEnvironment>): void {
+  const { cpu, cores, memoryGib, kernel, node, commit, modified, congestionControl } = environment;
+  const offload = [...bench.offload].map(([name, active]) => `${name} ${active ? 'on' : 'off'}`).join(', ');
+  console.log(`
+${cores} x ${cpu}, ${memoryGib} GiB, Linux ${kernel}, Node ${node}
+commit ${commit}${modified ? ', modified' : ''}; TCP congestion control ${congestionControl}; ${bench.options.pairs} pairs
+segmentation offload of Gramline: ${offload === '' ? 'not asked' : offload}
+`);
+  if (bench.rows.length > 0) console.log(`${formatTable(bench.rows)}\n\n${LEGEND}`);
+  for (const note of bench.notes) console.log(note);
+  for (const { case: name, what, why } of bench.skipped) console.log(`skipped: ${name}: ${what}: ${why}`);
+  for (const { case: name, what, why } of bench.failed) console.log(`failed: ${name}: ${what}: ${why}`);
+  for (const table of bench.profiles) console.log(`\n${table}`);
 }

@@ -1,0 +1,42 @@
+/** `srt-file-transmit` with AES-256: one process listens and writes, another calls and sends. */
+
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, rename } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { findProgram, freePort, runProgram, startProgram } from '../processes.ts';
+import { withDeadline } from '../scope.ts';
+import { COPY_MILLIS_MAX, type FilePeer, type PeerOptions } from './index.ts';
+
+const START_MILLIS = 300;
+
+export async function openSrt({ bench, source, directory }: PeerOptions): Promise<FilePeer> {
+  const { scope } = bench;
+  const program = findProgram('srt-file-transmit')!;
+  const inbox = join(directory, 'in');
+  await mkdir(inbox);
+  const passphrase = randomBytes(16).toString('hex');
+  return {
+    async get(target) {
+      const port = await freePort();
+      const at = (mode: string): string =>
+        `srt://127.0.0.1:${port}?mode=${mode}&transtype=file&passphrase=${passphrase}&pbkeylen=32`;
+      // It ends with its one transfer.
+      const receiver = startProgram(scope, program, ['-q', at('listener'), `file://${inbox}/`]);
+      await new Promise((resolve) => setTimeout(resolve, START_MILLIS));
+      try {
+        const received = once(receiver.process, 'exit');
+        const start = performance.now();
+        await runProgram(scope, program, ['-q', `file://${source}`, at('caller')], {
+          millis: COPY_MILLIS_MAX,
+        });
+        await withDeadline(received, COPY_MILLIS_MAX, 'the receiving end of srt');
+        const seconds = (performance.now() - start) / 1000;
+        await rename(join(inbox, basename(source)), target);
+        return seconds;
+      } finally {
+        await receiver.stop();
+      }
+    },
+  };
+}
