@@ -75,7 +75,8 @@ export class SessionConnection implements Connection {
   #timer: Timer | undefined;
   #timerAt: Micros | undefined;
   #sweep: Timer | undefined;
-  #flushing = false;
+  #flushDue = false;
+  #inFlush = false;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -116,7 +117,7 @@ export class SessionConnection implements Connection {
 
   /** All that had arrived has been handed in: what it brings leaves now. */
   handleDrained(): void {
-    if (this.#flushing) this.#flush();
+    if (this.#flushDue) this.#flush();
   }
 
   handleRefused(): void {
@@ -135,8 +136,7 @@ export class SessionConnection implements Connection {
     if (signal?.aborted === true) return failedCall(signal.reason);
     if (!this.isOpen) return failedCall(this.#closedError());
     const id = this.#session.query(kind, body);
-    if (id === undefined)
-      return failedCall(resultError(ResultCode.BUSY, 'too many queries wait for a reply'));
+    if (id === undefined) return failedCall(tooManyQueries());
     const send = this.#sendFlow(id);
     const receive = this.#receiveFlow(id);
     if (options.sends === true) {
@@ -153,7 +153,14 @@ export class SessionConnection implements Connection {
   }
 
   query(kind: number, body: Uint8Array, options: CallOptions = {}): Promise<Reply> {
-    return this.call(kind, body, options).reply;
+    const { signal } = options;
+    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (!this.isOpen) return Promise.reject(this.#closedError());
+    const id = this.#session.query(kind, body);
+    if (id === undefined) return Promise.reject(tooManyQueries());
+    const reply = this.#awaitReply(id, options);
+    this.touch();
+    return reply;
   }
 
   notify(kind: number, body: Uint8Array): void {
@@ -169,24 +176,34 @@ export class SessionConnection implements Connection {
 
   /** Schedules a flush: everything that one tick brings leaves together. */
   readonly touch = (): void => {
-    if (this.#flushing || this.#closeReason !== undefined) return;
-    this.#flushing = true;
-    this.#options.defer(this.#runFlush);
+    // A flush that is going on takes what it brings about with it.
+    if (!this.#inFlush) this.#scheduleFlush();
   };
 
+  #scheduleFlush(): void {
+    if (this.#flushDue || this.#closeReason !== undefined) return;
+    this.#flushDue = true;
+    this.#options.defer(this.#runFlush);
+  }
+
   readonly #runFlush = (): void => {
-    if (this.#flushing) this.#flush();
+    if (this.#flushDue) this.#flush();
   };
 
   // ---------------------------------------------------------------- the loop
 
   #flush(): void {
-    this.#flushing = false;
+    this.#flushDue = false;
     if (this.#closeReason !== undefined) return;
     const now = this.#options.clock.now();
-    this.#session.handleTimeout(now);
-    this.#pollEvents();
-    this.#transmit(now);
+    this.#inFlush = true;
+    try {
+      this.#session.handleTimeout(now);
+      this.#pollEvents();
+      this.#transmit(now);
+    } finally {
+      this.#inFlush = false;
+    }
     if (this.#closeReason !== undefined) this.#end();
     else this.#arm();
   }
@@ -201,7 +218,7 @@ export class SessionConnection implements Connection {
     for (let sent = 0; sent < SENDS_PER_FLUSH_MAX; sent++) {
       if (this.#transmitOnce(now) !== 'sent') return;
     }
-    this.touch();
+    this.#scheduleFlush();
   }
 
   #transmitOnce(now: Micros): 'sent' | 'nothing' | 'no buffer' {
@@ -408,6 +425,10 @@ export class SessionConnection implements Connection {
     this.#options.onClosed(this);
     void this.#socket.close().then(() => this.#resolveClosed(reason));
   }
+}
+
+function tooManyQueries(): GramlineError {
+  return resultError(ResultCode.BUSY, 'too many queries wait for a reply');
 }
 
 function noFlowError(): GramlineError {

@@ -1,21 +1,26 @@
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { Connection, FlowRecord } from '../../src/nodes/ports.ts';
 import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
+import type { DatagramHost } from '../../src/udp/host.ts';
+import { tryOffload } from '../../src/udp/offload.ts';
 import { plainHost } from '../../src/udp/sockets.ts';
 import { ResultCode, Role } from '../../src/wire/index.ts';
 import { loopbackTransport } from '../support/transport.ts';
 
 const CLUSTER = new Uint8Array(16).fill(3);
 
+/** The host of each end: both with offload where this machine has it, both without, one with and one without. */
+let hosts: { readonly server: DatagramHost; readonly client: DatagramHost };
+
 async function pair(serve: (connection: Connection) => void) {
-  const server = loopbackTransport();
+  const server = loopbackTransport({ host: hosts.server });
   const listener = await server.listen({
     address: '127.0.0.1:0',
     role: Role.COORDINATOR,
     clusterId: CLUSTER,
     onConnection: serve,
   });
-  const client = loopbackTransport();
+  const client = loopbackTransport({ host: hosts.client });
   const connection = await client.connect({ address: listener.address, role: Role.CLIENT });
   const close = async (): Promise<void> => {
     await connection.close();
@@ -41,7 +46,21 @@ async function collect(flow: { next(): Promise<FlowRecord | undefined> }): Promi
   return Buffer.concat(parts);
 }
 
-describe('a transport on loopback', () => {
+const best = tryOffload();
+const none = plainHost;
+const combinations: [string, DatagramHost | undefined, DatagramHost | undefined][] = [
+  ['without offload', none, none],
+  ['with offload', best, best],
+  ['with offload at the client', none, best],
+  ['with offload at the server', best, none],
+];
+const here = combinations.filter(([, server, client]) => server !== undefined && client !== undefined);
+
+describe.each(here)('a transport on loopback %s', (_name, server, client) => {
+  beforeAll(() => {
+    hosts = { server: server!, client: client! };
+  });
+
   it('answers queries, many at once', async () => {
     const { connection, close } = await pair((peer) => {
       peer.onQuery = (query) =>
