@@ -205,7 +205,7 @@ export class ObjectService {
       readonly recordBytes: number;
     },
   ): Promise<void> {
-    const packer = new RecordPacker(this.#options.compression);
+    const packer = new RecordPacker(this.#options.compression, () => this.#options.clock.now());
     let plain = range.first;
     let at = range.offset;
     for (;;) {

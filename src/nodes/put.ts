@@ -202,7 +202,7 @@ async function send(
 ): Promise<Uint8Array> {
   const { hashing, compression, options } = context;
   const hash = hashing.sha256();
-  const packer = new RecordPacker(compression);
+  const packer = new RecordPacker(compression, () => context.clock.now());
   let doneBytes = 0;
   try {
     const pieceBytes = (): number =>
