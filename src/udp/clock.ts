@@ -30,22 +30,21 @@ export const systemEntropy: Entropy = {
   fraction: () => randomBytes(4).readUInt32BE() / 2 ** 32,
 };
 
-let ranThisTurn = false;
-const nextTurn = (): void => {
-  ranThisTurn = false;
-};
+/** Within this long of the last one, what is deferred waits for the end of the event loop's turn. */
+const TOGETHER_MILLIS = 0.02;
+let lastRanAt = Number.NEGATIVE_INFINITY;
 
 /**
- * Runs a function after what is going on now: the first one of a turn of the event loop as soon as the
- * program has nothing more to do by itself, so that a lone query does not wait; later ones when the turn
- * has handed in all that it has, so that they share datagrams.
+ * Runs a function after what is going on now: as soon as the program has nothing more to do by itself, so
+ * that a lone query does not wait; or, where one has just run, when this turn of the event loop has handed
+ * in all that it has, so that they share datagrams.
  */
 export function deferToTurn(run: () => void): void {
-  if (ranThisTurn) {
+  const now = performance.now();
+  if (now - lastRanAt < TOGETHER_MILLIS) {
     setImmediate(run);
     return;
   }
-  ranThisTurn = true;
-  setImmediate(nextTurn);
+  lastRanAt = now;
   process.nextTick(run);
 }

@@ -6,7 +6,7 @@
 
 import { assert } from '../base/assert.ts';
 import { GramlineError } from '../base/errors.ts';
-import { KIB, type Micros, micros, millis, seconds } from '../base/units.ts';
+import { KIB, type Micros } from '../base/units.ts';
 import type {
   Call,
   CallOptions,
@@ -23,13 +23,10 @@ import { resultError } from '../nodes/results.ts';
 import type { Session, SessionEvent, Transmit } from '../session/index.ts';
 import { CloseCode, ResultCode } from '../wire/index.ts';
 import type { BufferPool } from './buffers.ts';
+import { failedCall, noFlowError, PendingCalls, tooManyQueries } from './calls.ts';
 import { PromisedReceiveFlow, PromisedSendFlow } from './flows.ts';
 import type { DatagramSocket } from './host.ts';
 
-/** How long a caller waits for a reply unless it says otherwise. */
-const CALL_TIMEOUT_MICROS: Micros = seconds(10);
-/** Overdue calls are looked for this often. */
-const CALL_SWEEP_MICROS: Micros = millis(100);
 /** Sends of one flush: then the loop turns, so that acks and timers get their turn. */
 const SENDS_PER_FLUSH_MAX = 16;
 /** Unsent bytes of flows that are worth a send before the tick ends. */
@@ -51,11 +48,6 @@ export interface ConnectionOptions {
   readonly onClosed: (connection: SessionConnection) => void;
 }
 
-interface PendingCall {
-  readonly settle: (reply: Reply | undefined, error: unknown) => void;
-  readonly deadline: Micros;
-}
-
 export class SessionConnection implements Connection {
   readonly peerHost: string;
   readonly peerPort: number;
@@ -67,16 +59,17 @@ export class SessionConnection implements Connection {
   readonly #session: Session;
   readonly #socket: DatagramSocket;
   readonly #options: ConnectionOptions;
-  readonly #calls = new Map<number, PendingCall>();
+  readonly #calls: PendingCalls;
   readonly #sending = new Map<number, PromisedSendFlow>();
   readonly #receiving = new Map<number, PromisedReceiveFlow>();
   #resolveClosed!: (reason: CloseReason) => void;
   #closeReason: CloseReason | undefined;
   #timer: Timer | undefined;
   #timerAt: Micros | undefined;
-  #sweep: Timer | undefined;
   #flushDue = false;
   #inFlush = false;
+  /** Something was handed in, and the socket will say when that was all. */
+  #hasInput = false;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -86,6 +79,7 @@ export class SessionConnection implements Connection {
     this.peerPort = options.peerPort;
     this.peerRole = options.peerRole;
     this.rights = options.rights;
+    this.#calls = new PendingCalls(options.clock, options.peerHost, (id) => this.#dropFlows(id));
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -112,12 +106,13 @@ export class SessionConnection implements Connection {
 
   handleDatagram(bytes: Uint8Array): void {
     this.#session.handleDatagram(this.#options.clock.now(), bytes);
-    this.touch();
+    if (this.#socket.drains === true) this.#hasInput = true;
+    else this.touch();
   }
 
   /** All that had arrived has been handed in: what it brings leaves now. */
   handleDrained(): void {
-    if (this.#flushDue) this.#flush();
+    if (this.#hasInput) this.#flush();
   }
 
   handleRefused(): void {
@@ -147,7 +142,7 @@ export class SessionConnection implements Connection {
       if (this.#session.openReceive(id, true) === 0) return this.#refusedCall();
       this.#receiving.set(id, receive);
     } else receive.fail(noFlowError());
-    const reply = this.#awaitReply(id, options);
+    const reply = this.#calls.wait(id, options);
     this.touch();
     return { reply, send, receive };
   }
@@ -158,7 +153,7 @@ export class SessionConnection implements Connection {
     if (!this.isOpen) return Promise.reject(this.#closedError());
     const id = this.#session.query(kind, body);
     if (id === undefined) return Promise.reject(tooManyQueries());
-    const reply = this.#awaitReply(id, options);
+    const reply = this.#calls.wait(id, options);
     this.touch();
     return reply;
   }
@@ -194,6 +189,7 @@ export class SessionConnection implements Connection {
 
   #flush(): void {
     this.#flushDue = false;
+    this.#hasInput = false;
     if (this.#closeReason !== undefined) return;
     const now = this.#options.clock.now();
     this.#inFlush = true;
@@ -278,12 +274,9 @@ export class SessionConnection implements Connection {
       case 'query':
         this.#onQuery(event.id, event.query, event.body);
         break;
-      case 'reply': {
-        const call = this.#calls.get(event.id);
-        this.#calls.delete(event.id);
-        call?.settle({ code: event.code, body: event.body }, undefined);
+      case 'reply':
+        this.#calls.settle(event.id, { code: event.code, body: event.body });
         break;
-      }
       case 'notice':
         this.onNotice?.(event.notice, event.body);
         break;
@@ -351,48 +344,6 @@ export class SessionConnection implements Connection {
     return new PromisedReceiveFlow(id, this.#session, this.touch, () => this.#receiving.delete(id));
   }
 
-  #awaitReply(id: number, options: CallOptions): Promise<Reply> {
-    const { signal } = options;
-    return new Promise<Reply>((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#calls.delete(id);
-        this.#dropFlows(id);
-        reject(signal!.reason);
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#calls.set(id, {
-        deadline: micros(this.#options.clock.now() + (options.timeoutMicros ?? CALL_TIMEOUT_MICROS)),
-        settle: (reply, error) => {
-          signal?.removeEventListener('abort', onAbort);
-          if (reply === undefined) reject(error);
-          else resolve(reply);
-        },
-      });
-      this.#startSweep();
-    });
-  }
-
-  #startSweep(): void {
-    if (this.#sweep !== undefined) return;
-    const { clock } = this.#options;
-    this.#sweep = clock.setTimer(micros(clock.now() + CALL_SWEEP_MICROS), () => {
-      this.#sweep = undefined;
-      const now = clock.now();
-      for (const [id, call] of this.#calls) {
-        if (call.deadline > now) continue;
-        this.#calls.delete(id);
-        this.#dropFlows(id);
-        call.settle(
-          undefined,
-          new GramlineError('GRAMLINE_TIMEOUT', `no reply from ${this.peerHost} in time: try again`, {
-            retryable: true,
-          }),
-        );
-      }
-      if (this.#calls.size > 0) this.#startSweep();
-    });
-  }
-
   /** A caller gave up: its flows end with it. */
   #dropFlows(id: number): void {
     this.#sending.get(id)?.reset(ResultCode.ABORTED);
@@ -414,35 +365,13 @@ export class SessionConnection implements Connection {
     const reason = this.#closeReason;
     assert(reason !== undefined, 'ended without a reason');
     this.#timer?.cancel();
-    this.#sweep?.cancel();
     const error = this.#closedError();
-    for (const call of this.#calls.values()) call.settle(undefined, error);
+    this.#calls.end(error);
     for (const flow of this.#sending.values()) flow.fail(error);
     for (const flow of this.#receiving.values()) flow.fail(error);
-    this.#calls.clear();
     this.#sending.clear();
     this.#receiving.clear();
     this.#options.onClosed(this);
     void this.#socket.close().then(() => this.#resolveClosed(reason));
   }
-}
-
-function tooManyQueries(): GramlineError {
-  return resultError(ResultCode.BUSY, 'too many queries wait for a reply');
-}
-
-function noFlowError(): GramlineError {
-  return new GramlineError('GRAMLINE_INVALID', 'this call asked for no flow: pass receives');
-}
-
-function failedCall(error: unknown): Call {
-  const reply = Promise.reject(error);
-  // Callers that only use the flow see the error there; this rejection is never lost on them.
-  reply.catch(() => undefined);
-  const fail = (): Promise<never> => Promise.reject(error);
-  return {
-    reply,
-    send: { recordBytes: 0, write: fail, delivered: fail, reset: () => undefined },
-    receive: { next: fail, stop: () => undefined },
-  };
 }

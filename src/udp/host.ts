@@ -14,7 +14,7 @@ export interface DatagramSocketOptions {
    * and with receive offload several datagrams glued together: packets carry their own length.
    */
   readonly onDatagram: (bytes: Uint8Array, fromHost: string, fromPort: number) => void;
-  /** Called by hosts that know it when all that had arrived has been handed in. */
+  /** Called by sockets that `drain`, when all that had arrived has been handed in. */
   readonly onDrained?: () => void;
   /** Called when the peer's host reported that the connected port is closed (ICMP). */
   readonly onRefused: () => void;
@@ -25,6 +25,8 @@ export interface DatagramSocket {
   readonly port: number;
   /** Bytes of datagrams that may wait unread without loss; undefined where nothing is known. */
   readonly receiveBufferBytes?: number;
+  /** Whether `onDrained` follows every call of `onDatagram`, or several. */
+  readonly drains?: boolean;
   /** From here on sends go to, and datagrams come from, this address only. */
   connect(host: string, port: number): Promise<void>;
   /**

@@ -31,6 +31,8 @@ const LARGE_BYTES = 8 * KIB;
  */
 const WAKE_BYTES_MAX = 256 * KIB;
 const CALLS_PER_WAKE_MAX = 16;
+/** Datagrams that follow one another within this time may have others behind them. */
+const BUSY_MILLIS = 0.02;
 
 /** Both ends of a connected socket, as `dgram` wants them where a send has to wait. */
 interface Peer {
@@ -126,9 +128,15 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
       if (bytes >= LARGE_BYTES * (size + 1)) size = LARGE_BATCH_DATAGRAMS;
     }
   };
+  let lastAt = Number.NEGATIVE_INFINITY;
   socket.on('message', (bytes, from) => {
     options.onDatagram(bytes, from.address, from.port);
-    if (peer !== undefined) fetchWaiting(bytes.length);
+    // A lone small datagram, as queries are, is answered before the kernel is asked for more.
+    const now = performance.now();
+    if (peer !== undefined && (bytes.length >= LARGE_BYTES || now - lastAt < BUSY_MILLIS)) {
+      fetchWaiting(bytes.length);
+    }
+    lastAt = now;
     options.onDrained?.();
   });
 
@@ -136,6 +144,7 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
     host: address,
     port,
     receiveBufferBytes,
+    drains: true,
     async connect(host, peerPort) {
       const remote = libc.socketAddress(family, host, peerPort);
       if (remote === undefined || !libc.connect(fd, remote)) throw cannotOpen(options, libc.failure());
