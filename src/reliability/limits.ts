@@ -51,3 +51,9 @@ export const FLOW_WINDOW_BYTES_MAX: number = 4 * MIB;
 export const CREDIT_FLOWS_FEW = 4;
 /** This share of an endpoint's receive memory is kept for flows that open, at their least window. */
 export const CREDIT_RESERVE_DIVISOR = 4;
+/** Bytes that may leave at once however small half of the window is: two offloaded sends [CC-5]. */
+export const BURST_BYTES_MIN: number = 128 * KIB;
+/** Bytes that may leave at once however large the window is [CC-5]. */
+export const BURST_BYTES_MAX: number = MIB;
+/** Without an acknowledgement, the next burst may follow after this long [CC-5]. */
+export const BURST_MICROS: Micros = millis(1);
