@@ -17,7 +17,7 @@ import { SENT_PACKETS_MAX } from '../src/reliability/index.ts';
 import {
   ASSEMBLY_SLACK_BYTES,
   CONTROL_FRAMES_QUEUED_MAX,
-  FLOW_WINDOW_BYTES,
+  FLOW_WINDOW_BYTES_MIN,
   FLOWS_MAX,
   SEND_FLOW_BYTES_MAX,
   type Session,
@@ -272,7 +272,7 @@ export function checkMemory(violations: Violations, where: string, sample: Memor
   const { creditTakenBytes, sendingFlows } = sample;
   bound('credit', creditTakenBytes, RECEIVE_BYTES_MAX);
   // A flow holds unfinished records up to its window and the slack, and opened ones up to its window.
-  const windows = Math.ceil(creditTakenBytes / FLOW_WINDOW_BYTES);
+  const windows = Math.ceil(creditTakenBytes / FLOW_WINDOW_BYTES_MIN);
   const heldMax = 2 * creditTakenBytes + windows * ASSEMBLY_SLACK_BYTES;
   bound('bytes held by receiving flows', sample.heldBytes, heldMax);
   const records = SEND_FLOW_BYTES_MAX / 1024;

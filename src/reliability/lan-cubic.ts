@@ -56,6 +56,8 @@ export class LanCubic extends Cubic {
   #roundLeastMicros = Number.POSITIVE_INFINITY;
   /** Whether a packet of this round was lost. */
   #roundLost = false;
+  /** Whether all round trips of the round before were longer than those of an empty path. */
+  #wasQueued = false;
   /** The window at the last reduction: there the path was full. Until then every window counts as low. */
   #fullBytes = Number.POSITIVE_INFINITY;
   /** Since the last reduction. */
@@ -129,8 +131,11 @@ export class LanCubic extends Cubic {
 
   #endRound(now: Micros): void {
     const queued = this.#roundLeastMicros > this.#baseMicros + queueMicrosTolerated(this.#baseMicros);
-    // [CC-7] Something was lost while something queued: that is what a full path looks like.
-    if (this.#roundLost && queued) this.#reduceNow(now);
+    // [CC-7] A queue stands. A process that was not scheduled delays a round, and not two; and a window
+    // as small as at the start fills no queue.
+    const standing = queued && this.#wasQueued && this.bytes > this.#probeBytes;
+    this.#wasQueued = queued;
+    if (this.#roundLost && standing) this.#reduceNow(now);
     else this.#startRound(now);
   }
 

@@ -1,6 +1,6 @@
 /** Constants of RFC 9002 with LAN values [REL-1], and this room's named maxima. */
 
-import { type Micros, millis, seconds } from '../base/units.ts';
+import { KIB, MIB, type Micros, millis, seconds } from '../base/units.ts';
 
 /** Packets that overtake a packet before it counts as lost (RFC 9002 6.1.1) [REL-6]. */
 export const PACKET_THRESHOLD = 3;
@@ -41,3 +41,19 @@ export const LOSS_SAMPLE_PACKETS = 1_024;
 export const LOW_WINDOW_SHARE = 0.85;
 /** A least round trip that was not met for this long is looked for anew [CC-9]. */
 export const BASE_RTT_MICROS_MAX_AGE: Micros = seconds(2);
+/** Window of a flow where few are open, and the one that a query announces [FLOW-2]. */
+export const FLOW_WINDOW_BYTES: number = MIB;
+/** Least window of a flow, its own for as long as it is open: one record [FLOW-16]. */
+export const FLOW_WINDOW_BYTES_MIN: number = 64 * KIB;
+/** Largest window, of one of few flows whose reader keeps up [FLOW-16]. */
+export const FLOW_WINDOW_BYTES_MAX: number = 4 * MIB;
+/** So many flows of an endpoint are few. */
+export const CREDIT_FLOWS_FEW = 4;
+/** This share of an endpoint's receive memory is kept for flows that open, at their least window. */
+export const CREDIT_RESERVE_DIVISOR = 4;
+/** Bytes that may leave at once however small half of the window is: two offloaded sends [CC-5]. */
+export const BURST_BYTES_MIN: number = 128 * KIB;
+/** Bytes that may leave at once however large the window is [CC-5]. */
+export const BURST_BYTES_MAX: number = MIB;
+/** Without an acknowledgement, the next burst may follow after this long [CC-5]. */
+export const BURST_MICROS: Micros = millis(1);

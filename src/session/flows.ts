@@ -6,7 +6,7 @@
 import type { CreditPool } from '../reliability/index.ts';
 import { type Frame, FrameType, ResultCode, type SegmentPacket } from '../wire/index.ts';
 import { type SessionEvent, type Violation, violation } from './events.ts';
-import { EARLY_ENDS_MAX, FLOW_WINDOW_BYTES, FLOW_WINDOW_BYTES_MIN, FLOWS_MAX } from './limits.ts';
+import { EARLY_ENDS_MAX, FLOW_WINDOW_BYTES, FLOWS_MAX } from './limits.ts';
 import { type IncomingRecord, ReceiveFlow, type RecordOpener } from './receive-flow.ts';
 import { type OutgoingRecord, type RecordSealer, type Segment, SendFlow } from './send-flow.ts';
 
@@ -58,23 +58,30 @@ export class FlowTable {
     return true;
   }
 
+  /** The window that a query may announce now for the flow that answers it [FLOW-2]; 0 when there is no room. */
+  get firstWindowBytes(): number {
+    return this.#receiving.size < FLOWS_MAX ? this.#options.pool.firstWindowBytes : 0;
+  }
+
   /**
    * Opens a receiving flow; returns its window, or 0 when there is no room for one: then the peer,
-   * which may be sending it, is told. An announced window is exactly what the query promised,
-   * {@link FLOW_WINDOW_BYTES}.
+   * which may be sending it, is told. `announced` is the window that the query promised, exactly,
+   * true for {@link FLOW_WINDOW_BYTES}; false where the flow starts with a CREDIT.
    */
-  openReceive(id: number, announced: boolean): number {
+  openReceive(id: number, announced: boolean | number): number {
     if (this.#receiving.has(id)) return 0;
-    const leastBytes = announced ? FLOW_WINDOW_BYTES : FLOW_WINDOW_BYTES_MIN;
+    const promisedBytes =
+      announced === true ? FLOW_WINDOW_BYTES : announced === false ? undefined : announced;
     const hasPlace = this.#receiving.size < FLOWS_MAX;
-    const windowBytes = hasPlace ? this.#options.pool.take(FLOW_WINDOW_BYTES, leastBytes) : 0;
-    if (windowBytes === 0) {
+    const credit = hasPlace ? this.#options.pool.open(promisedBytes) : undefined;
+    if (credit === undefined) {
       this.#options.send({ type: FrameType.STOP, flowId: id, code: ResultCode.BUSY });
       return 0;
     }
-    const flow = new ReceiveFlow(id, windowBytes, announced, this.#options.open);
+    const { windowBytes } = credit;
+    const flow = new ReceiveFlow(id, credit, announced !== false, this.#options.open);
     this.#receiving.set(id, flow);
-    if (!announced) this.#creditDue.add(id);
+    if (announced === false) this.#creditDue.add(id);
     this.#endEarly(this.#earlyResets, id);
     return windowBytes;
   }
@@ -285,7 +292,7 @@ export class FlowTable {
     if (flow === undefined) return;
     this.#receiving.delete(id);
     this.#creditDue.delete(id);
-    this.#options.pool.give(flow.windowBytes);
+    flow.credit.close();
   }
 }
 

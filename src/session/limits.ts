@@ -2,6 +2,8 @@
 
 import { KIB, MIB, type Micros, millis, seconds } from '../base/units.ts';
 
+export { FLOW_WINDOW_BYTES, FLOW_WINDOW_BYTES_MIN } from '../reliability/index.ts';
+
 /** Queries of one direction without a reply; one more is refused as busy [QRY-6]. */
 export const QUERIES_OUTSTANDING_MAX = 1_024;
 /** Queries below the newest id that have not been seen, at most [QRY-7]. */
@@ -10,10 +12,6 @@ export const QUERY_IDS_AHEAD_MAX = 4_096;
 export const CONTROL_FRAMES_QUEUED_MAX = 8_192;
 /** Flows of one direction at once [FLOW-8]. */
 export const FLOWS_MAX = 256;
-/** Plaintext bytes granted to one flow beyond what its reader has taken. */
-export const FLOW_WINDOW_BYTES: number = MIB;
-/** Least window with which a flow is opened: one record. */
-export const FLOW_WINDOW_BYTES_MIN: number = 64 * KIB;
 /** Records of one flow that are being reassembled at once: one more segment is dropped, not acked. */
 export const ASSEMBLIES_MAX = 1_024;
 /** Sealed bytes of unfinished records may exceed the granted plaintext by this much. */

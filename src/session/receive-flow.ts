@@ -3,7 +3,12 @@
  * given back as the reader takes them.
  */
 
-import { giveRecordBuffer, RecordAssembly, takeRecordBuffer } from '../reliability/index.ts';
+import {
+  type CreditAccount,
+  giveRecordBuffer,
+  RecordAssembly,
+  takeRecordBuffer,
+} from '../reliability/index.ts';
 import {
   decodeRecordHeader,
   isFailure,
@@ -50,7 +55,7 @@ export type SegmentOutcome = 'kept' | 'stale' | 'opened' | 'spoiled' | 'tampered
 
 export class ReceiveFlow {
   readonly id: number;
-  readonly windowBytes: number;
+  readonly credit: CreditAccount;
   readonly #open: RecordOpener;
   readonly #assemblies = new Map<number, RecordAssembly>();
   #assemblyBytes = 0;
@@ -72,11 +77,11 @@ export class ReceiveFlow {
   #creditSentOpened = 0;
 
   /** `announced` says that the sender knows of the first window already, from the query [FLOW-2]. */
-  constructor(id: number, windowBytes: number, announced: boolean, open: RecordOpener) {
+  constructor(id: number, credit: CreditAccount, announced: boolean, open: RecordOpener) {
     this.id = id;
-    this.windowBytes = windowBytes;
-    this.#limitBytes = windowBytes;
-    this.#creditSentLimit = announced ? windowBytes : 0;
+    this.credit = credit;
+    this.#limitBytes = credit.outstandingBytes;
+    this.#creditSentLimit = announced ? credit.outstandingBytes : 0;
     this.#open = open;
   }
 
@@ -135,13 +140,14 @@ export class ReceiveFlow {
     const record = this.#ready.shift();
     if (record === undefined) return undefined;
     this.#takenBytes += record.plainBytes;
-    this.#limitBytes = Math.max(this.#limitBytes, this.#takenBytes + this.windowBytes);
+    const remaining = (this.#finalBytes ?? Number.POSITIVE_INFINITY) - this.#takenBytes;
+    this.#limitBytes += this.credit.take(record.plainBytes, remaining);
     return record;
   }
 
   /** Whether the sender should hear of progress now [FLOW-4]. */
   get creditDue(): boolean {
-    const share = Math.min(this.windowBytes / CREDIT_SHARE, CREDIT_BYTES_MAX);
+    const share = Math.min(this.credit.windowBytes / CREDIT_SHARE, CREDIT_BYTES_MAX);
     const granted = this.#limitBytes - this.#creditSentLimit;
     if (granted >= share || this.#openedBytes - this.#creditSentOpened >= share) return true;
     // A sender that holds a record larger than what it knows to be left would wait for ever.

@@ -90,10 +90,27 @@ describe('a loss', () => {
   it('shrinks the window anywhere when the round trip has grown, and not by the jitter of a loop', () => {
     const rounds = low();
     const before = rounds.controller.windowBytes;
-    rounds.play(1, RTT + QUEUE_MICROS_TOLERATED).play();
+    rounds
+      .play(1, RTT + QUEUE_MICROS_TOLERATED)
+      .play(1, RTT + QUEUE_MICROS_TOLERATED)
+      .play();
     expect(rounds.controller.windowBytes).toBeGreaterThanOrEqual(before);
-    rounds.play(1, RTT + QUEUE_MICROS_TOLERATED + 1).play(0, RTT + QUEUE_MICROS_TOLERATED + 1);
+    const queued = RTT + QUEUE_MICROS_TOLERATED + 1;
+    rounds.play(1, queued).play();
+    expect(rounds.controller.windowBytes, 'one round alone').toBeGreaterThanOrEqual(before);
+    rounds.play(1, queued).play(1, queued).play(0, queued);
     expect(rounds.controller.windowBytes).toBeLessThan(0.75 * before);
+  });
+
+  it('shrinks no window that is as small as at the start for the sake of a round trip', () => {
+    const rounds = low();
+    rounds.controller.onPersistentCongestion();
+    for (let round = 0; round < 2; round++) rounds.play();
+    const before = rounds.controller.windowBytes;
+    expect(before).toBeLessThan(10 * DATAGRAM);
+    for (let round = 0; round < 2; round++) rounds.play(0, 5_000);
+    rounds.play(Math.floor(0.15 * rounds.datagrams), 5_000);
+    expect(rounds.controller.windowBytes).toBeGreaterThanOrEqual(before);
   });
 
   it('shrinks the window anywhere when it is more than the ceiling, and not by chance', () => {
@@ -217,14 +234,14 @@ describe('a trace', () => {
         111706,
         112327,
         112944,
-        79061,
-        79678,
-        55775,
+        113572,
+        79500,
+        80124,
         4800,
         9600,
         19200,
         38400,
-        56014,
+        76800,
       ]
     `);
   });

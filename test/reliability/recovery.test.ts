@@ -373,3 +373,66 @@ describe('the room for sending', () => {
     expect(() => trace.recovery.onPacketSent(micros(0), CONTROL, first, 1, 'x')).toThrow('out of turn');
   });
 });
+
+describe('a burst', () => {
+  const MEBIBYTE = 1_048_576;
+
+  /** A window of so many bytes, all of it free. */
+  function open(windowBytes: number): Trace {
+    const controller: CongestionController = {
+      windowBytes,
+      onAcked: () => undefined,
+      onLost: () => undefined,
+      onPersistentCongestion: () => undefined,
+      setDatagramBytes: () => undefined,
+    };
+    return new Trace(Number.MAX_SAFE_INTEGER, controller);
+  }
+
+  it('is half of the window, at least 128 KiB and at most 1 MiB', () => {
+    expect(open(100_000).recovery.roomBytes).toBe(100_000);
+    expect(open(200_000).recovery.roomBytes).toBe(131_072);
+    expect(open(800_000).recovery.roomBytes).toBe(400_000);
+    expect(open(4 * MEBIBYTE).recovery.roomBytes).toBe(MEBIBYTE);
+    // Two datagrams of the largest size always find room.
+    expect(open(124_000).recovery.roomBytes).toBeGreaterThanOrEqual(2 * 62_000);
+  });
+
+  it('ends with an acknowledgement', () => {
+    const trace = open(800_000);
+    trace.send(10_000, SEGMENT, 400_000);
+    expect(trace.recovery.roomBytes).toBe(0);
+    trace.send(10_000, SEGMENT, 0);
+    trace.ack(10_050, '1', SEGMENT);
+    expect(trace.recovery.roomBytes).toBe(400_000);
+    trace.send(10_050, SEGMENT, 400_000);
+    expect(trace.recovery.roomBytes, 'the window is full').toBe(0);
+  });
+
+  it('ends after a millisecond, for which a timer is set when the sender was held back', () => {
+    const trace = open(800_000);
+    trace.send(10_000, SEGMENT, 300_000);
+    trace.send(10_400, SEGMENT, 100_000);
+    const pto = trace.recovery.timeoutAt()!;
+    expect(pto).toBeGreaterThan(20_000);
+    trace.recovery.onWindowLimited();
+    expect(trace.recovery.timeoutAt()).toBe(11_000);
+    expect(trace.recovery.onTimeout(micros(10_999))).toBeUndefined();
+    expect(trace.recovery.roomBytes).toBe(0);
+    expect(trace.recovery.onTimeout(micros(11_000))).toBeUndefined();
+    expect(trace.recovery.roomBytes).toBe(400_000);
+    expect(trace.recovery.timeoutAt()).toBe(pto);
+    expect(trace.lost).toEqual([]);
+  });
+
+  it('that is held back leaves the window in use: it grows, and the next burst with it', () => {
+    const trace = new Trace(Number.MAX_SAFE_INTEGER, new NewReno(62_000));
+    for (let round = 0; round < 5; round++) {
+      trace.send(round * 1_000, SEGMENT, trace.recovery.roomBytes);
+      trace.recovery.onWindowLimited();
+      trace.ack(round * 1_000 + 500, `${round}`, SEGMENT);
+    }
+    expect(trace.recovery.windowBytes).toBeGreaterThan(600_000);
+    expect(trace.recovery.roomBytes).toBeGreaterThan(300_000);
+  });
+});

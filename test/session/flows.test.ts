@@ -263,6 +263,17 @@ describe('the maximum of flows', () => {
     expect(puppet.session.openReceive(FLOWS_MAX * 2, false)).toBeGreaterThan(0);
   });
 
+  it('leaves room for 1,024 flows of one endpoint, of four sessions, at one instant', () => {
+    const pool = new CreditPool(80 * 2 ** 20);
+    for (let session = 0; session < 4; session++) {
+      const puppet = new Puppet('responder', { pool });
+      for (let flow = 0; flow < FLOWS_MAX; flow++) {
+        expect(puppet.session.openReceive(flow * 2, false)).toBeGreaterThanOrEqual(FLOW_WINDOW_BYTES_MIN);
+      }
+    }
+    expect(pool.flows).toBe(1_024);
+  });
+
   it('opens no id twice', () => {
     const puppet = new Puppet('initiator');
     expect(puppet.session.openSend(0, 0)).toBe(true);

@@ -97,7 +97,7 @@ describe('every invariant can fail', () => {
 
   test.each([
     ['credit', { ...EMPTY, creditTakenBytes: 64 * 1024 * 1024 + 1 }],
-    ['held bytes', { ...EMPTY, creditTakenBytes: FLOW_WINDOW_BYTES, heldBytes: 3 * FLOW_WINDOW_BYTES }],
+    ['held bytes', { ...EMPTY, creditTakenBytes: FLOW_WINDOW_BYTES, heldBytes: 5 * FLOW_WINDOW_BYTES }],
     ['held bytes without a flow', { ...EMPTY, heldBytes: 1 }],
     ['kept bytes', { ...EMPTY, sendingFlows: 1, keptBytes: 2 * SEND_FLOW_BYTES_MAX }],
     ['kept bytes without a flow', { ...EMPTY, keptBytes: 1 }],

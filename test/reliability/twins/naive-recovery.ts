@@ -7,6 +7,9 @@ import { assert } from '../../../src/base/assert.ts';
 import { type Micros, micros, type PacketNumber } from '../../../src/base/units.ts';
 import {
   type AckedRange,
+  BURST_BYTES_MAX,
+  BURST_BYTES_MIN,
+  BURST_MICROS,
   type CongestionController,
   GRANULARITY_MICROS,
   PACKET_THRESHOLD,
@@ -56,6 +59,11 @@ export class NaiveRecovery<Content> {
   #bytesInFlight = 0;
   #ptoCount = 0;
   #firstSampleAt: Micros | undefined;
+  /** Bytes sent since the burst under way began; an acknowledgement ends it [CC-5]. */
+  #burstBytes = 0;
+  #burstStartedAt: Micros = micros(0);
+  /** Whether the cap on bursts, and not the window, holds the sender back. */
+  #burstHeld = false;
 
   constructor(controller: CongestionController, owner: RecoveryOwner<Content>, windowBytesMax: number) {
     this.#controller = controller;
@@ -78,7 +86,8 @@ export class NaiveRecovery<Content> {
   /** Bytes that may be sent now under congestion control [CC-1]; without end below 0 at the packet maximum. */
   get roomBytes(): number {
     if (this.packetsInFlight >= SENT_PACKETS_MAX) return Number.NEGATIVE_INFINITY;
-    return Math.min(this.#controller.windowBytes, this.#windowBytesMax) - this.#bytesInFlight;
+    const { windowBytes } = this;
+    return Math.min(windowBytes - this.#bytesInFlight, burstBytesMax(windowBytes) - this.#burstBytes);
   }
 
   get windowBytes(): number {
@@ -87,6 +96,9 @@ export class NaiveRecovery<Content> {
 
   /** The sender had more to send than {@link roomBytes} let through. */
   onWindowLimited(): void {
+    const { windowBytes } = this;
+    if (burstBytesMax(windowBytes) - this.#burstBytes < windowBytes - this.#bytesInFlight)
+      this.#burstHeld = true;
     // Held back by the peer's buffer the window must not grow: it would soon stand for nothing.
     if (this.#controller.windowBytes > this.#windowBytesMax) return;
     for (const sent of this.#spaces) sent.limitedNumber = sent.nextNumber;
@@ -122,6 +134,8 @@ export class NaiveRecovery<Content> {
     sent.packets.set(number, { number, sentAt: now, bytes: counted, content, isProbe });
     sent.lastSentAt = now;
     this.#bytesInFlight += counted;
+    if (now - this.#burstStartedAt >= BURST_MICROS) this.#startBurst(now);
+    this.#burstBytes += counted;
   }
 
   /**
@@ -155,16 +169,22 @@ export class NaiveRecovery<Content> {
     }
     this.#detectLost(now, space);
     this.#ptoCount = 0;
+    this.#startBurst(now);
     return unsent;
   }
 
   /** When `onTimeout` is due, if anything is in flight. */
   timeoutAt(): Micros | undefined {
-    let earliest: Micros | undefined;
+    let earliest: Micros | undefined = this.#burstHeld
+      ? micros(this.#burstStartedAt + BURST_MICROS)
+      : undefined;
+    let hasLoss = false;
     for (const sent of this.#spaces) {
-      if (sent.lossAt !== undefined) earliest = earlier(earliest, sent.lossAt);
+      if (sent.lossAt === undefined) continue;
+      hasLoss = true;
+      earliest = earlier(earliest, sent.lossAt);
     }
-    if (earliest !== undefined) return earliest;
+    if (hasLoss) return earliest;
     const backedOff = this.rtt.ptoMicros * 2 ** Math.min(this.#ptoCount, PTO_COUNT_MAX);
     const pto = Math.min(backedOff, PTO_MICROS_MAX);
     for (const sent of this.#spaces) {
@@ -178,6 +198,7 @@ export class NaiveRecovery<Content> {
    * (at least one ack-eliciting packet, whatever the window), or undefined.
    */
   onTimeout(now: Micros): number | undefined {
+    if (this.#burstHeld && now - this.#burstStartedAt >= BURST_MICROS) this.#startBurst(now);
     let detected = false;
     for (let space = 0; space < SPACES; space++) {
       const { lossAt } = this.#spaces[space]!;
@@ -203,6 +224,12 @@ export class NaiveRecovery<Content> {
       this.#spaces[probe]!.lastSentAt = now;
     }
     return probe;
+  }
+
+  #startBurst(now: Micros): void {
+    this.#burstBytes = 0;
+    this.#burstStartedAt = now;
+    this.#burstHeld = false;
   }
 
   /** Takes packets out of flight whose contents no longer matter to anyone. */
@@ -286,4 +313,9 @@ export class NaiveRecovery<Content> {
 
 function earlier(left: Micros | undefined, right: Micros): Micros {
   return left === undefined || right < left ? right : left;
+}
+
+/** [CC-5] What may leave at once: half of the window, within limits. */
+function burstBytesMax(windowBytes: number): number {
+  return Math.min(BURST_BYTES_MAX, Math.max(BURST_BYTES_MIN, windowBytes / 2));
 }
