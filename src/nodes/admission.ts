@@ -10,8 +10,7 @@
 
 import { formatAddress, tryParseAddress } from '../base/address.ts';
 import { toHex } from '../base/bytes.ts';
-import { GramlineError } from '../base/errors.ts';
-import { type Micros, micros, seconds } from '../base/units.ts';
+import { type Micros, seconds } from '../base/units.ts';
 import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
 import {
   ADMISSION_NONCE_BYTES,
@@ -19,9 +18,7 @@ import {
   admitReply,
   decodeMessage,
   encodeMessage,
-  HASH_BYTES,
   hashQuery,
-  INVENTORY_ENTRY_BYTES,
   inventoryQuery,
   isFailure,
   type JoinQuery,
@@ -30,20 +27,24 @@ import {
   loadNotice,
   NoticeKind,
   QueryKind,
-  Reader,
   ResultCode,
 } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import { type DeletionOrder, Deletions } from './deletions.ts';
+import { takeInventory } from './inventory.ts';
 import type { Member, Membership } from './membership.ts';
+import { Pace } from './pace.ts';
 import type { Clock, CloseReason, Connection, Entropy, IncomingQuery, Log } from './ports.ts';
-import { ADMISSION_ROLE, ADMITTING_ROLE, readQuery, replyBusy, sleep } from './roles.ts';
+import { ADMISSION_ROLE, ADMITTING_ROLE, readQuery, replyBusy } from './roles.ts';
 
 const DELETE_TIMEOUT_MICROS: Micros = seconds(24 * 3_600);
 /** Orders that are given again in one sweep. */
 const RETRIES_PER_SWEEP_MAX = 256;
 /** Objects in one inventory at most: as many as a store of objects takes. */
 export const INVENTORY_ENTRIES_MAX = 10_000_000;
+
+/** Entries of inventories looked at in one turn, by all nodes together: a millisecond or two. */
+const ENTRIES_PER_TURN_MAX = 2_048;
 
 export interface AdmissionOptions {
   readonly suite: Suite;
@@ -73,6 +74,7 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #challenges = new WeakMap<Connection, Challenge>();
   readonly #admitted = new WeakMap<Connection, Admitted>();
+  readonly #pace: Pace;
   readonly deletions: Deletions;
   /** What the log was last told of orders that wait, and what it is to be told. */
   #ordersReported = 0;
@@ -82,6 +84,7 @@ export class Admission {
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.deletions = new Deletions(options.clock);
+    this.#pace = new Pace(options.clock, ENTRIES_PER_TURN_MAX);
   }
 
   /** The node behind a connection, once it is admitted and as long as this is its newest session [ADM-7]. */
@@ -181,26 +184,19 @@ export class Admission {
     const member = this.memberOf(connection);
     if (admitted === undefined || member === undefined) return query.reply(ResultCode.DENIED);
     if (message.entries > INVENTORY_ENTRIES_MAX) return replyBusy(query);
-    const present = new Set<string>();
-    let added = 0;
-    for await (const { hash, bytes, pending } of inventoryEntries(query)) {
-      present.add(toHex(hash));
-      // [DEFS-12] What may never have been committed is neither adopted nor deleted here: the node asks by SETTLE.
-      if (pending) continue;
-      if (await this.#adopt(hash, bytes, member.nodeId)) added += 1;
-    }
-    if (present.size !== message.entries)
-      throw new GramlineError('GRAMLINE_PROTOCOL', 'inventory of another length');
-    let struck = 0;
-    const pause = (): Promise<void> => sleep(this.#options.clock, micros(0));
-    for await (const { hash, entry } of catalog.heldBy(member.nodeId, pause)) {
-      // A newer session brings its own.
-      if (this.memberOf(connection) === undefined) return query.reply(ResultCode.ABORTED);
-      if (present.has(toHex(hash)) || entry.revision > admitted.revision) continue;
-      if (await catalog.removeReplica(hash, member.nodeId, admitted.revision)) struck += 1;
-    }
-    member.objects = present.size;
-    log.info('inventory taken', { name: member.name, objects: present.size, added, struck });
+    const outcome = await takeInventory({
+      query,
+      entries: message.entries,
+      nodeId: member.nodeId,
+      catalog,
+      pace: this.#pace,
+      joinedRevision: admitted.revision,
+      isCurrent: () => this.memberOf(connection) !== undefined,
+      adopt: (hash, bytes) => this.#adopt(hash, bytes, member.nodeId),
+    });
+    if (outcome === undefined) return query.reply(ResultCode.ABORTED);
+    member.objects = outcome.objects;
+    log.info('inventory taken', { name: member.name, ...outcome });
     query.reply(ResultCode.OK);
   }
 
@@ -285,31 +281,6 @@ export class Admission {
       // What it is about to delete it holds no longer.
       return !isRemoved && !this.deletions.isRunning(nodeId, hash);
     });
-  }
-}
-
-/** The entries of an inventory flow, which cuts them anywhere. */
-async function* inventoryEntries(
-  query: IncomingQuery,
-): AsyncIterable<{ readonly hash: Uint8Array; readonly bytes: number; readonly pending: boolean }> {
-  const flow = query.receive();
-  let rest = new Uint8Array(0);
-  try {
-    for (let record = await flow.next(); record !== undefined; record = await flow.next()) {
-      const bytes = new Uint8Array(rest.length + record.payload.length);
-      bytes.set(rest);
-      bytes.set(record.payload, rest.length);
-      const whole = bytes.length - (bytes.length % INVENTORY_ENTRY_BYTES);
-      const reader = new Reader(bytes, 0, whole);
-      while (reader.remaining > 0) {
-        const entry = { hash: reader.bytes(HASH_BYTES), bytes: reader.u48(), pending: reader.u8() === 1 };
-        yield entry;
-      }
-      rest = bytes.slice(whole);
-    }
-  } finally {
-    // Who stops reading in the middle gives the flow's credit back.
-    flow.stop(ResultCode.ABORTED);
   }
 }
 

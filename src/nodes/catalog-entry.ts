@@ -1,5 +1,6 @@
 /** What the catalog keeps under its keys: entries, tombstones and totals, as bytes of the state store. */
 
+import { equalBytes, utf8 } from '../base/bytes.ts';
 import { NODE_ID_BYTES, Reader, Writer } from '../wire/index.ts';
 
 export interface CatalogEntry {
@@ -18,8 +19,18 @@ export interface CatalogTotals {
   readonly bytes: number;
 }
 
+/** In front of the hash of each entry, and behind all of them. */
+export const OBJECT_PREFIX: Uint8Array = utf8('o');
+export const OBJECT_END: Uint8Array = utf8('p');
+/** A key and this: the least key behind it. */
+export const KEY_STEP: Uint8Array = new Uint8Array(1);
+
 const ENTRY_VERSION = 1;
 const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + 1;
+
+export function hasReplica(entry: CatalogEntry, nodeId: Uint8Array): boolean {
+  return entry.replicas.some((replica) => equalBytes(replica, nodeId));
+}
 
 export function encodeEntry(entry: CatalogEntry): Uint8Array {
   const writer = new Writer(new Uint8Array(ENTRY_FIXED_BYTES + entry.replicas.length * NODE_ID_BYTES));

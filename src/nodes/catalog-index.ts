@@ -20,6 +20,8 @@
 import { REPLICAS_MAX } from '../wire/index.ts';
 
 const WORDS = 7;
+/** Bytes of a hash that stand in a slot. */
+const TAG_BYTES = 16;
 const STATE_MASK = 15;
 const STATE_ELSEWHERE = 15;
 /** Replicas that stand in the slot itself. */
@@ -90,7 +92,13 @@ export class CatalogIndex {
     const { words } = this.#segment;
     const state = words[slot + 5]! & STATE_MASK;
     if (state === 0) return 'unknown';
-    if (state === STATE_ELSEWHERE) return 'elsewhere';
+    return this.#read(words, slot) ? 'here' : 'elsewhere';
+  }
+
+  /** Sets what is known of the entry in a slot; false when there is none, or not here. */
+  #read(words: Uint32Array, slot: number): boolean {
+    const state = words[slot + 5]! & STATE_MASK;
+    if (state === 0 || state === STATE_ELSEWHERE) return false;
     this.bytes = (words[slot + 5]! >>> 16) * TWO_TO_32 + words[slot + 4]!;
     const count = state - 1;
     this.count = count;
@@ -99,7 +107,13 @@ export class CatalogIndex {
       this.replicas[0] = last;
       this.replicas[1] = last >>> 16;
     } else this.#blocks.read(last, count, this.replicas);
-    return 'here';
+    return true;
+  }
+
+  /** Whether the node of this number holds what was found last. */
+  isReplica(number: number | undefined): boolean {
+    for (let index = 0; index < this.count; index++) if (this.replicas[index] === number) return true;
+    return false;
   }
 
   /**
@@ -151,6 +165,27 @@ export class CatalogIndex {
     }
     words.fill(0, hole, hole + WORDS);
     return true;
+  }
+
+  /**
+   * Goes through the part of the table that begins at `from`, in the order of the mix, and returns
+   * where the next part begins; undefined behind the last. `onEntry` hears of each entry, as `find`
+   * would tell of it, and where the first half of its hash stands; it must change nothing here. Parts
+   * that are gone through one after the other tell of every entry that was there all the time once.
+   */
+  scan(from: number, onEntry: (tag: Uint8Array) => void): number | undefined {
+    const segment = this.#directory[this.#depth === 0 ? 0 : from >>> (32 - this.#depth)]!;
+    const { words } = segment;
+    const tag = new Uint8Array(TAG_BYTES);
+    const view = new DataView(tag.buffer);
+    for (let slot = 0; slot < words.length; slot += WORDS) {
+      if (!this.#read(words, slot)) continue;
+      for (let index = 0; index < TAG_BYTES / 4; index++) view.setUint32(4 * index, words[slot + index]!);
+      onEntry(tag);
+    }
+    const span = TWO_TO_32 / 2 ** segment.depth;
+    const end = from - (from % span) + span;
+    return end === TWO_TO_32 ? undefined : end;
   }
 
   /** Sets the tag, the mix and the segment of a hash; the offset of its slot, or of an empty one. */

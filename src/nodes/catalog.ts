@@ -17,28 +17,28 @@ import {
   encodeEntry,
   encodeMillis,
   encodeTotals,
+  hasReplica,
+  KEY_STEP,
+  OBJECT_END,
+  OBJECT_PREFIX,
   scanEntry,
 } from './catalog-entry.ts';
+import { type HeldObject, heldInMemory, heldInStore } from './catalog-held.ts';
 import { CatalogIndex } from './catalog-index.ts';
 import { NodeNumbers } from './node-numbers.ts';
 import type { Comparison, StateOperation, StateStore } from './ports.ts';
 
-const OBJECT_PREFIX = utf8('o');
-const OBJECT_END = utf8('p');
 const TOMBSTONE_PREFIX = utf8('t');
 const TOMBSTONE_END = utf8('u');
 const TOTALS_KEY = utf8('c');
-const KEY_STEP = new Uint8Array(1);
 /** A commit that lost against another is tried again this often. */
 const COMMIT_TRIES_MAX = 16;
 /** Removed objects are remembered this long, so that a node that was away does not bring them back. */
 const TOMBSTONE_MILLIS = 30 * 24 * 3_600_000;
 /** Changes under way or waiting for their turn; one more is refused as busy. */
 export const CHANGES_MAX = 65_536;
-/** Entries that are read in one go: this long nothing else runs. */
-export const PAGE_ENTRIES_MAX = 1_024;
-/** Entries that are read into the index in one go: well under a millisecond. */
-export const LOAD_ENTRIES_MAX = 256;
+/** Entries that are read into the index in one go: about a millisecond. */
+export const LOAD_ENTRIES_MAX = 512;
 /** Tombstones looked at in one sweep. */
 const TOMBSTONE_SWEEP_MAX = 10_000;
 
@@ -156,27 +156,29 @@ export class Catalog {
     return this.#state.get(tombstoneKey(hash)) !== undefined;
   }
 
+  /** Whether memory alone says that `nodeId` holds the object, and no change of it is under way. */
+  holds(hash: Uint8Array, nodeId: Uint8Array): boolean {
+    if (this.#index.find(hash) !== 'here') return false;
+    if (this.#turns.size > 0 && this.#turns.has(toHex(hash))) return false;
+    return this.#index.isReplica(this.numbers.of(nodeId));
+  }
+
   /**
-   * All objects of which `nodeId` holds a replica, as the catalog has it, page by page. Entries that
-   * change meanwhile may be told as they were or as they are; all others are told once.
+   * All objects of which `nodeId` holds a replica, as the catalog has it, but for those in `without`,
+   * part by part. Entries that change meanwhile may be told as they were or as they are; all others
+   * are told once.
    *
-   * @param pause Awaited between pages, so that others have their turn.
+   * @param pause Awaited between parts, with the work that the next one is, so that others have their turn.
    */
-  async *heldBy(
+  heldBy(
     nodeId: Uint8Array,
-    pause: () => Promise<void>,
-  ): AsyncIterable<{ readonly hash: Uint8Array; readonly entry: CatalogEntry }> {
-    for (let start: Uint8Array = OBJECT_PREFIX; ; await pause()) {
-      let entries = 0;
-      for (const [key, value] of this.#state.range(start, OBJECT_END, PAGE_ENTRIES_MAX)) {
-        entries += 1;
-        // The least key behind this one.
-        start = concatBytes(key, KEY_STEP);
-        const entry = decodeEntry(value);
-        if (hasReplica(entry, nodeId)) yield { hash: key.slice(1), entry };
-      }
-      if (entries < PAGE_ENTRIES_MAX) return;
-    }
+    pause: (entries: number) => Promise<void>,
+    without: CatalogIndex = new CatalogIndex(),
+  ): AsyncIterable<HeldObject> {
+    const number = this.numbers.of(nodeId);
+    return this.#isIndexed && number !== undefined
+      ? heldInMemory(this.#state, this.#index, { nodeId, number }, pause, without)
+      : heldInStore(this.#state, nodeId, pause, without);
   }
 
   /**
@@ -381,7 +383,7 @@ export class Catalog {
       if (number === undefined || count === REPLICAS_MAX) isHere = false;
       else this.#replicas[count++] = number;
     });
-    return this.#index.put(hash, bytes, isHere ? this.#replicas : undefined, count);
+    return this.#index.put(hash, bytes, isHere ? this.#replicas : undefined, count) && isHere;
   }
 }
 
@@ -393,10 +395,6 @@ function newEntry(bytes: number, replicas: readonly Uint8Array[], createdMillis:
 function joined(entry: CatalogEntry, replicas: readonly Uint8Array[]): Uint8Array[] {
   const fresh = replicas.filter((nodeId) => !hasReplica(entry, nodeId));
   return [...entry.replicas, ...fresh].slice(0, REPLICAS_MAX);
-}
-
-export function hasReplica(entry: CatalogEntry, nodeId: Uint8Array): boolean {
-  return entry.replicas.some((replica) => equalBytes(replica, nodeId));
 }
 
 function catalogBusy(): GramlineError {

@@ -37,7 +37,8 @@ import {
   whereToReply,
 } from '../wire/index.ts';
 import { Admission } from './admission.ts';
-import { Catalog, hasReplica } from './catalog.ts';
+import { Catalog } from './catalog.ts';
+import { hasReplica } from './catalog-entry.ts';
 import type { DeletionOrder } from './deletions.ts';
 import { Locator } from './locator.ts';
 import { accountedBytes, Membership } from './membership.ts';

@@ -30,8 +30,11 @@ import { isOwnBug, storeError } from './store-errors.ts';
 /** Version of the keys and values that Gramline keeps in an environment. */
 export const STATE_FORMAT = 1;
 
-/** Most commits of one transaction: it holds up the event loop while it is evaluated. */
-const COMMITS_PER_TRANSACTION_MAX = 1024;
+/**
+ * Most comparisons and operations of one transaction, if it is not one commit: evaluating them holds
+ * up the event loop, for one or two milliseconds.
+ */
+const PARTS_PER_TRANSACTION_MAX = 512;
 
 /** Free disk below which commits are refused, so that lmdb never meets a full disk midway. */
 export const STATE_FREE_BYTES_MIN = 4 * MIB;
@@ -119,7 +122,7 @@ class LmdbStateStore implements ClusterStateStore {
   #clusterId = new Uint8Array();
   #revision = 0;
   /** At most COMMITS_QUEUED_MAX. */
-  #queue: QueuedCommit[] = [];
+  readonly #queue: QueuedCommit[] = [];
   #running: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
   #freeCheckAt = Number.NEGATIVE_INFINITY;
@@ -237,8 +240,7 @@ class LmdbStateStore implements ClusterStateStore {
     // Whatever else is asked for in this tick joins the first batch.
     await Promise.resolve();
     while (this.#queue.length > 0) {
-      const batch = this.#queue.slice(0, COMMITS_PER_TRANSACTION_MAX);
-      this.#queue = this.#queue.slice(batch.length);
+      const batch = this.#queue.splice(0, this.#batchLength());
       try {
         await this.#requireFreeDisk(batch);
         const results = await this.#transact(() => this.#evaluate(batch));
@@ -250,6 +252,18 @@ class LmdbStateStore implements ClusterStateStore {
       }
     }
     this.#running = undefined;
+  }
+
+  /** How many of the commits that wait share the next transaction. */
+  #batchLength(): number {
+    let parts = 0;
+    let length = 0;
+    for (const { compare, operations } of this.#queue) {
+      parts += compare.length + operations.length;
+      if (parts > PARTS_PER_TRANSACTION_MAX) break;
+      length += 1;
+    }
+    return Math.max(1, length);
   }
 
   /** Runs inside a transaction, in one go. */

@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { MemoryStateStore } from '../../sim/memory-state-store.ts';
-import { Catalog, CHANGES_MAX, hasReplica, PAGE_ENTRIES_MAX } from '../../src/nodes/catalog.ts';
+import { Catalog, CHANGES_MAX } from '../../src/nodes/catalog.ts';
+import { hasReplica } from '../../src/nodes/catalog-entry.ts';
+import { PAGE_ENTRIES_MAX } from '../../src/nodes/catalog-held.ts';
 import { REPLICAS_MAX } from '../../src/wire/index.ts';
 
 const hash = (n: number): Uint8Array => new Uint8Array(32).fill(n);
