@@ -1,9 +1,10 @@
 /** Programs of others: found, started, waited for and stopped. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { accessSync, constants } from 'node:fs';
-import { createServer } from 'node:net';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { type Scope, withDeadline } from './scope.ts';
 
@@ -131,16 +132,16 @@ export async function runProgram(
 export async function until(
   isReady: () => boolean | Promise<boolean>,
   millis: number,
-  what: string,
+  what: () => string,
 ): Promise<void> {
   const end = performance.now() + millis;
   while (!(await isReady())) {
-    if (performance.now() > end) throw new Error(`${what} was not ready within ${millis / 1000} s`);
+    if (performance.now() > end) throw new Error(`not ready within ${millis / 1000} s: ${what()}`);
     await new Promise((resolve) => setTimeout(resolve, PROBE_MILLIS));
   }
 }
 
-/** A port of the loopback that nothing uses now. */
+/** A TCP port of the loopback that nothing uses now. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -150,9 +151,27 @@ export async function freePort(): Promise<number> {
   return typeof address === 'object' ? address!.port : 0;
 }
 
+/** A UDP port that nothing uses now. */
+export async function freeUdpPort(): Promise<number> {
+  const socket = createSocket('udp4').bind(0);
+  await once(socket, 'listening');
+  const { port } = socket.address();
+  socket.close();
+  await once(socket, 'close');
+  return port;
+}
+
+/** Whether something has that UDP port: as the kernel lists it, because nothing answers there. */
+export function hasUdpPort(port: number): boolean {
+  const ending = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return ['/proc/net/udp', '/proc/net/udp6'].some((path) => {
+    const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [];
+    return lines.some((line) => line.trim().split(/\s+/)[1]?.endsWith(ending));
+  });
+}
+
 /** Whether something accepts TCP connections there. */
 export async function accepts(port: number, host = '127.0.0.1'): Promise<boolean> {
-  const { connect } = await import('node:net');
   return new Promise((resolve) => {
     const socket = connect(port, host);
     const end = (answer: boolean): void => {

@@ -57,7 +57,7 @@ export async function query(bench: Bench): Promise<void> {
 
 export async function queryScale(bench: Bench): Promise<void> {
   const fill = fillCatalog;
-  if (fill === undefined) return bench.skip('query-scale', 'there is no filler of catalogs yet');
+  if (fill === undefined) return bench.skip('all of it', 'there is no filler of catalogs yet');
   const { objects } = bench.options;
   const filled = async (count: number): Promise<Cluster> => {
     const samplePath = bench.directory('hashes');

@@ -81,7 +81,11 @@ async function startServer(
   if (path === undefined) return absent(bench, name, `${program} is not installed`);
   const port = await freePort();
   const server = startProgram(bench.scope, path, parameters(port));
-  await until(() => accepts(port), READY_MILLIS_MAX, `${program} ${server.output()}`);
+  await until(
+    () => accepts(port),
+    READY_MILLIS_MAX,
+    () => `${program} ${server.output()}`,
+  );
   return port;
 }
 

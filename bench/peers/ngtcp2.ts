@@ -3,8 +3,8 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { BENCH_CERTIFICATE, BENCH_KEY } from '../certificate.ts';
-import { findProgram, freePort, runProgram, startProgram } from '../processes.ts';
-import { COPY_MILLIS_MAX, type FilePeer, type PeerOptions } from './index.ts';
+import { findProgram, freeUdpPort, hasUdpPort, runProgram, startProgram, until } from '../processes.ts';
+import { COPY_MILLIS_MAX, type FilePeer, type PeerOptions, READY_MILLIS_MAX } from './index.ts';
 
 const CIPHERS = 'NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-256-GCM';
 const WINDOWS = [
@@ -13,11 +13,10 @@ const WINDOWS = [
   '--max-window=64M',
   '--max-stream-window=64M',
 ];
-const START_MILLIS = 500;
 
 export async function openNgtcp2({ bench, source, directory }: PeerOptions): Promise<FilePeer> {
   const { scope } = bench;
-  const port = String(await freePort());
+  const port = String(await freeUdpPort());
   const [key, certificate, inbox] = ['key', 'certificate', 'in'].map((name) => join(directory, name)) as [
     string,
     string,
@@ -27,9 +26,12 @@ export async function openNgtcp2({ bench, source, directory }: PeerOptions): Pro
   await writeFile(certificate, BENCH_CERTIFICATE);
   await mkdir(inbox);
   const server = ['-q', `--ciphers=${CIPHERS}`, '-d', dirname(source), '127.0.0.1', port, key, certificate];
-  startProgram(scope, findProgram('gtlsserver')!, server);
-  // It listens on UDP and says nothing that could be waited for.
-  await new Promise((resolve) => setTimeout(resolve, START_MILLIS));
+  const program = startProgram(scope, findProgram('gtlsserver')!, server);
+  await until(
+    () => hasUdpPort(Number(port)),
+    READY_MILLIS_MAX,
+    () => `gtlsserver ${program.output()}`,
+  );
   const client = [
     '-q',
     `--ciphers=${CIPHERS}`,

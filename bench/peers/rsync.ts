@@ -13,7 +13,11 @@ export async function openRsync({ bench, source, directory }: PeerOptions): Prom
   const module = ['[files]', `path = ${dirname(source)}`, 'read only = yes', 'use chroot = no'];
   await writeFile(config, [`port = ${port}`, 'address = 127.0.0.1', ...module, ''].join('\n'));
   const server = startProgram(scope, rsync, ['--daemon', '--no-detach', `--config=${config}`]);
-  await until(() => accepts(port), READY_MILLIS_MAX, `rsync ${server.output()}`);
+  await until(
+    () => accepts(port),
+    READY_MILLIS_MAX,
+    () => `rsync ${server.output()}`,
+  );
   return {
     async get(target) {
       const from = `rsync://127.0.0.1:${port}/files/${basename(source)}`;

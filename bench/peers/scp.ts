@@ -44,7 +44,11 @@ export async function openScp({ bench, source, directory }: PeerOptions): Promis
     scope.defer(() => rmdir(PRIVILEGE_DIRECTORY));
   }
   const server = startProgram(scope, findProgram('sshd')!, ['-D', '-e', '-f', config]);
-  await until(() => accepts(port), READY_MILLIS_MAX, `sshd ${server.output()}`);
+  await until(
+    () => accepts(port),
+    READY_MILLIS_MAX,
+    () => `sshd ${server.output()}`,
+  );
   const parameters = ['-q', '-F', 'none', '-c', CIPHER, '-i', join(directory, 'user'), '-P', String(port)];
   for (const option of [
     'StrictHostKeyChecking=no',

@@ -4,11 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, rename } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { findProgram, freePort, runProgram, startProgram } from '../processes.ts';
+import { findProgram, freeUdpPort, hasUdpPort, runProgram, startProgram, until } from '../processes.ts';
 import { withDeadline } from '../scope.ts';
-import { COPY_MILLIS_MAX, type FilePeer, type PeerOptions } from './index.ts';
-
-const START_MILLIS = 300;
+import { COPY_MILLIS_MAX, type FilePeer, type PeerOptions, READY_MILLIS_MAX } from './index.ts';
 
 export async function openSrt({ bench, source, directory }: PeerOptions): Promise<FilePeer> {
   const { scope } = bench;
@@ -18,20 +16,25 @@ export async function openSrt({ bench, source, directory }: PeerOptions): Promis
   const passphrase = randomBytes(16).toString('hex');
   return {
     async get(target) {
-      const port = await freePort();
+      const port = await freeUdpPort();
       const at = (mode: string): string =>
         `srt://127.0.0.1:${port}?mode=${mode}&transtype=file&passphrase=${passphrase}&pbkeylen=32`;
       // It ends with its one transfer.
       const receiver = startProgram(scope, program, ['-q', at('listener'), `file://${inbox}/`]);
-      await new Promise((resolve) => setTimeout(resolve, START_MILLIS));
       try {
+        await until(
+          () => hasUdpPort(port),
+          READY_MILLIS_MAX,
+          () => `srt-file-transmit ${receiver.output()}`,
+        );
         const received = once(receiver.process, 'exit');
         const start = performance.now();
         await runProgram(scope, program, ['-q', `file://${source}`, at('caller')], {
           millis: COPY_MILLIS_MAX,
         });
-        await withDeadline(received, COPY_MILLIS_MAX, 'the receiving end of srt');
+        const [code] = await withDeadline(received, COPY_MILLIS_MAX, 'the receiving end of srt');
         const seconds = (performance.now() - start) / 1000;
+        if (code !== 0) throw new Error(`srt-file-transmit ended with ${code}: ${receiver.output()}`);
         await rename(join(inbox, basename(source)), target);
         return seconds;
       } finally {

@@ -6,23 +6,25 @@
 
 import { mkdir, rename } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { findProgram, freePort, runProgram, startProgram } from '../processes.ts';
-import { COPY_MILLIS_MAX, type FilePeer, type PeerOptions } from './index.ts';
+import { findProgram, freeUdpPort, hasUdpPort, runProgram, startProgram, until } from '../processes.ts';
+import { COPY_MILLIS_MAX, type FilePeer, type PeerOptions, READY_MILLIS_MAX } from './index.ts';
 
 const RATE_KILOBITS = 8_000_000;
 const BLOCK_BYTES = 8_800;
 const BUFFER_BYTES = 4_194_304;
-const START_MILLIS = 500;
 
 export async function openUftp({ bench, source, directory }: PeerOptions): Promise<FilePeer> {
   const { scope } = bench;
-  const port = String(await freePort());
+  const port = String(await freeUdpPort());
   const inbox = join(directory, 'in');
   await mkdir(inbox);
   const common = ['-I', 'lo', '-p', port, '-M', '127.0.0.1', '-B', String(BUFFER_BYTES)];
-  startProgram(scope, findProgram('uftpd')!, ['-d', '-E', '-D', inbox, ...common]);
-  // It says nothing that could be waited for.
-  await new Promise((resolve) => setTimeout(resolve, START_MILLIS));
+  const program = startProgram(scope, findProgram('uftpd')!, ['-d', '-E', '-D', inbox, ...common]);
+  await until(
+    () => hasUdpPort(Number(port)),
+    READY_MILLIS_MAX,
+    () => `uftpd ${program.output()}`,
+  );
   const encryption = ['-Y', 'aes256-gcm', '-h', 'sha256'];
   const speed = ['-R', String(RATE_KILOBITS), '-b', String(BLOCK_BYTES)];
   return {
