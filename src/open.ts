@@ -10,12 +10,7 @@ import { hostname } from 'node:os';
 import { toHex, utf8 } from './base/bytes.ts';
 import { GramlineError } from './base/errors.ts';
 import { bestSuite } from './crypto/best-suite.ts';
-import {
-  CLUSTER_SECRET_BYTES,
-  deriveClusterKeys,
-  PASSPHRASE_CHARS_MIN,
-  stretchPassphrase,
-} from './crypto/index.ts';
+import { CLUSTER_SECRET_BYTES, deriveClusterKeys } from './crypto/index.ts';
 import { DefsTextGateway } from './gateways/defs-text.ts';
 import {
   Client,
@@ -26,7 +21,8 @@ import {
   type Rights,
   StorageNode,
 } from './nodes/index.ts';
-import { lz4Compression, nodeHashing, openObjectStore, openStateStore } from './store/index.ts';
+import { lz4Compression } from './store/compression.ts';
+import { nodeHashing } from './store/hashing.ts';
 import { deferToTurn, machineHost, systemClock, systemEntropy, UdpTransport } from './udp/index.ts';
 import { plainHost } from './udp/sockets.ts';
 
@@ -89,6 +85,8 @@ const SILENT: Log = { info: () => undefined, warn: () => undefined, error: () =>
 
 /** Starts a coordinator. Throws GRAMLINE_IN_USE when its port or directory is taken. */
 export async function openCoordinator(options: CoordinatorOpenOptions): Promise<Coordinator> {
+  // Stores are loaded where they are opened: clients start sooner without.
+  const { openStateStore } = await import('./store/state-store.ts');
   const state = await openStateStore({ directory: options.directory, entropy: systemEntropy.bytes });
   try {
     const coordinator = await Coordinator.open({
@@ -137,6 +135,7 @@ async function withDefsText(
 export async function openNode(options: NodeOpenOptions): Promise<StorageNode> {
   checkCoordinators(options.coordinators);
   const log = options.log ?? SILENT;
+  const { openObjectStore } = await import('./store/object-store.ts');
   const store = await openObjectStore({
     directory: options.directory,
     quotaBytes: options.quotaBytes ?? QUOTA_BYTES_DEFAULT,
@@ -241,6 +240,7 @@ export async function readSecret(
   }
   if (/^[0-9a-fA-F]{64}$/.test(text)) return new Uint8Array(Buffer.from(text, 'hex'));
   if (text.startsWith(PASSPHRASE_PREFIX) && !/[\r\n]/.test(text)) {
+    const { PASSPHRASE_CHARS_MIN, stretchPassphrase } = await import('./crypto/passphrase.ts');
     const secret = stretchPassphrase(text.slice(PASSPHRASE_PREFIX.length).trim(), PASSPHRASE_SALT);
     if (secret === undefined) {
       throw new GramlineError(

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { unlinkSync } from 'node:fs';
 import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { GatheringWriter } from '../store/index.ts';
+import { GatheringWriter } from '../store/gathering-writer.ts';
 import { refused } from './failures.ts';
 
 const STANDARD_STREAM = '-';
