@@ -2,8 +2,8 @@
 
 import { createHash, createPrivateKey } from 'node:crypto';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { bestSuite, passesSelfTest } from '../../src/crypto/best-suite.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { bestSuite, openOpensslSuite, passesSelfTest } from '../../src/crypto/best-suite.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import { CIPHER_CONTEXTS_MAX } from '../../src/crypto/openssl-aead.ts';
 import { KEPT_KEYS_MAX } from '../../src/crypto/openssl-suite.ts';
@@ -19,6 +19,13 @@ describe.skipIf(OPENSSL === undefined)('the openssl provider, where this node pr
   it('is the best one', () => {
     expect(bestSuite().name).toBe('openssl');
     expect(bestSuite()).toBe(bestSuite());
+  });
+
+  it('is not there where the environment asks for node:crypto', () => {
+    vi.stubEnv('GRAMLINE_CRYPTO', 'node');
+    expect(openOpensslSuite()).toBeUndefined();
+    vi.unstubAllEnvs();
+    expect(openOpensslSuite()?.name).toBe('openssl');
   });
 
   it('makes no context for a key that seals nothing, and never more than the maximum', () => {
