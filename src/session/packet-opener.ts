@@ -12,8 +12,12 @@ import {
   packetLength,
   type SealedPacket,
   type SegmentPacket,
+  SegmentView,
   type SessionTag,
 } from '../wire/index.ts';
+
+/** Where segments are read: used within one call only, so all sessions share it. */
+const SEGMENT = new SegmentView();
 
 /** Where control packets are opened: used within one call only, so all sessions share it. */
 const OPENED = new Uint8Array(PACKET_BYTES_MAX);
@@ -48,7 +52,10 @@ export class PacketOpener {
     let at = 0;
     while (at < bytes.length) {
       const length = packetLength(bytes, at);
-      const packet = decodePacket(bytes, at);
+      const packet =
+        length > 0 && bytes[at] === PacketType.SEGMENT
+          ? (SEGMENT.read(bytes, at, length) ?? SEGMENT)
+          : decodePacket(bytes, at);
       if (isFailure(packet)) {
         this.#options.drop(packet);
         if (length === 0) return;

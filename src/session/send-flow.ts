@@ -57,15 +57,22 @@ export interface SegmentContent {
   readonly bytes: number;
 }
 
-/** What the next segment packet is to carry. */
+/** What the next segment packet is to carry; good until the next one is taken. */
 export interface Segment {
   readonly content: SegmentContent;
   readonly epochBits: number;
-  readonly sealedBytes: number;
-  /** Borrowed from the record. */
-  readonly payload: Uint8Array;
+  /** The whole record, borrowed. */
+  readonly sealed: Uint8Array;
   readonly resent: boolean;
 }
+
+/** One object for all segments: used within one call only. */
+const SEGMENT: { -readonly [Field in keyof Segment]: Segment[Field] } = {
+  content: undefined as unknown as SegmentContent,
+  epochBits: 0,
+  sealed: new Uint8Array(0),
+  resent: false,
+};
 
 /** Where record headers are laid out before sealing: used within one call only, so all flows share it. */
 const HEADER = new Uint8Array(RECORD_HEADER_BYTES);
@@ -282,13 +289,11 @@ export class SendFlow {
   }
 
   #segment(record: SealedRecord, offset: number, bytes: number, resent: boolean): Segment {
-    return {
-      content: { flow: this, record: record.number, generation: record.generation, offset, bytes },
-      epochBits: record.epochBits,
-      sealedBytes: record.sealed.length,
-      payload: record.sealed.subarray(offset, offset + bytes),
-      resent,
-    };
+    SEGMENT.content = { flow: this, record: record.number, generation: record.generation, offset, bytes };
+    SEGMENT.epochBits = record.epochBits;
+    SEGMENT.sealed = record.sealed;
+    SEGMENT.resent = resent;
+    return SEGMENT;
   }
 
   /** Seals what credit allows [FLOW-3], and never keeps more than our own maximum [FLOW-13]. */

@@ -12,7 +12,6 @@ import {
   ACK_DELAY_UNIT_MICROS,
   type AckFrame,
   DATAGRAM_BYTES_MIN,
-  encodeSegmentHeader,
   type Frame,
   FrameType,
   isAckEliciting,
@@ -23,6 +22,7 @@ import {
   SEGMENT_HEADER_BYTES,
   type SessionTag,
   Space,
+  writeSegmentHeader,
 } from '../wire/index.ts';
 import type { ControlSealer } from './control-sealer.ts';
 import type { FlowTable } from './flows.ts';
@@ -271,6 +271,7 @@ export class Transmitter {
   }
 
   #writeControlPacket(now: Micros, buffer: Uint8Array, at: number, datagramBytes: number): number {
+    if (!this.#hasControl(now)) return 0;
     const frames: Frame[] = [];
     const acked: (readonly [Space, number])[] = [];
     let room = Math.min(datagramBytes, PACKET_BYTES_MAX) - SEALED_HEADER_BYTES - AEAD_TAG_BYTES;
@@ -310,6 +311,13 @@ export class Transmitter {
     });
   }
 
+  /** Whether a control packet may have anything to say: asked for every datagram, so it is cheap. */
+  #hasControl(now: Micros): boolean {
+    if (!this.#outbox.empty || this.#flows.hasCreditDue) return true;
+    const [control, segments] = this.#acks;
+    return (control.dueAt ?? Infinity) <= now || (segments.dueAt ?? Infinity) <= now;
+  }
+
   #ackFrame(now: Micros, space: Space, acks: AckTracker): Frame {
     const delayUnits = Math.min(0xffff, Math.floor(acks.delayMicros(now) / ACK_DELAY_UNIT_MICROS));
     return { type: FrameType.ACK, space, delayUnits, ranges: acks.ranges() };
@@ -340,19 +348,22 @@ export class Transmitter {
     const segment = this.#flows.takeSegment(bytesMax - SEGMENT_HEADER_BYTES);
     if (segment === undefined) return 0;
     if (probing) this.#segmentProbes -= 1;
-    const { content, payload } = segment;
+    const { sealed, content } = segment;
     const number = this.#recovery.takeNumber(Space.SEGMENT);
-    const bytes = SEGMENT_HEADER_BYTES + payload.length;
-    encodeSegmentHeader(buffer, at, bytes, {
-      tag: this.#peerTag,
-      epochBits: segment.epochBits,
+    const bytes = SEGMENT_HEADER_BYTES + content.bytes;
+    writeSegmentHeader(
+      buffer,
+      at,
+      bytes,
+      this.#peerTag,
+      segment.epochBits,
       number,
-      flowId: content.flow.id,
-      record: content.record,
-      offset: content.offset,
-      sealedBytes: segment.sealedBytes,
-    });
-    buffer.set(payload, at + SEGMENT_HEADER_BYTES);
+      content.flow.id,
+      content.record,
+      content.offset,
+      sealed.length,
+    );
+    buffer.set(sealed.subarray(content.offset, content.offset + content.bytes), at + SEGMENT_HEADER_BYTES);
     this.#recovery.onPacketSent(now, Space.SEGMENT, number, bytes, content);
     this.#counts.segmentsSent += 1;
     if (segment.resent) this.#counts.segmentsResent += 1;

@@ -6,5 +6,6 @@ export * from './messages.ts';
 export * from './packets.ts';
 export * from './reader.ts';
 export * from './record.ts';
+export * from './segment.ts';
 export * from './where-is-many.ts';
 export * from './writer.ts';

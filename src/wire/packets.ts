@@ -17,12 +17,12 @@ import {
   PACKET_PREFIX_BYTES,
   PacketType,
   SEALED_HEADER_BYTES,
-  SEALED_RECORD_BYTES_MAX,
   SECRET_ID_BYTES,
   SEGMENT_HEADER_BYTES,
   SESSION_TAG_BYTES,
 } from './constants.ts';
 import { type DecodeFailure, Reader } from './reader.ts';
+import { SegmentView, writeSegmentHeader } from './segment.ts';
 import { Writer } from './writer.ts';
 
 /** A 64-bit random number that names a session at one end, as two 32-bit halves. */
@@ -173,7 +173,18 @@ export function encodePacket(packet: Packet, buffer: Uint8Array, at = 0): number
       writer.bytes(packet.sealed);
       break;
     case PacketType.SEGMENT:
-      encodeSegmentHeader(writer.buffer, at, bytes, packet);
+      writeSegmentHeader(
+        writer.buffer,
+        at,
+        bytes,
+        packet.tag,
+        packet.epochBits,
+        packet.number,
+        packet.flowId,
+        packet.record,
+        packet.offset,
+        packet.sealedBytes,
+      );
       writer.at += SEGMENT_HEADER_BYTES;
       writer.bytes(packet.payload);
       break;
@@ -198,30 +209,6 @@ export function encodeSealedHeader(
   writer.u48(number);
 }
 
-/** Writes the header of a SEGMENT packet that is `bytes` long in all. */
-export function encodeSegmentHeader(
-  buffer: Uint8Array,
-  at: number,
-  bytes: number,
-  header: Omit<SegmentPacket, 'type' | 'payload'>,
-): void {
-  const payloadBytes = bytes - SEGMENT_HEADER_BYTES;
-  assert(header.epochBits <= EPOCH_MASK, 'epoch bits out of range');
-  assert(header.sealedBytes <= SEALED_RECORD_BYTES_MAX, 'record too long');
-  assert(
-    payloadBytes > 0 && header.offset + payloadBytes <= header.sealedBytes,
-    'segment outside its record',
-  );
-  const writer = new Writer(buffer, at, at + SEGMENT_HEADER_BYTES);
-  encodePrefix(writer, PacketType.SEGMENT, header.epochBits, bytes);
-  encodeTag(writer, header.tag);
-  writer.u48(header.number);
-  writer.u32(header.flowId);
-  writer.u32(header.record);
-  writer.u32(header.offset);
-  writer.u32(header.sealedBytes);
-}
-
 /**
  * The packet that starts at `at`, or why it is refused. The payload fields borrow from `bytes`.
  * Never throws, whatever the bytes; allocates only views. The next packet starts at
@@ -232,6 +219,7 @@ export function decodePacket(bytes: Uint8Array, at = 0): Packet | DecodeFailure 
   if (length === 0) return 'truncated';
   const type = bytes[at]!;
   const flags = bytes[at + 1]!;
+  if (type === PacketType.SEGMENT) return decodeSegment(bytes, at, length);
   const reader = new Reader(bytes, at + PACKET_PREFIX_BYTES, at + length);
   const packet = decodeBody(reader, type, flags, bytes, at);
   if (typeof packet === 'string') return packet;
@@ -296,8 +284,6 @@ function decodeBody(
         sealed: reader.view(reader.remaining),
       };
     }
-    case PacketType.SEGMENT:
-      return decodeSegment(reader, flags);
     default:
       return 'unknown';
   }
@@ -328,30 +314,10 @@ function decodeHello(reader: Reader, flags: number): HelloPacket | DecodeFailure
   };
 }
 
-function decodeSegment(reader: Reader, flags: number): SegmentPacket | DecodeFailure {
-  if ((flags & ~EPOCH_MASK) !== 0) return 'reserved';
-  const tag = decodeTag(reader);
-  const number = reader.u48() as PacketNumber;
-  const flowId = reader.u32();
-  const record = reader.u32();
-  const offset = reader.u32();
-  const sealedBytes = reader.u32();
-  const payload = reader.view(reader.remaining);
-  if (reader.failure !== undefined) return reader.failure;
-  // [SEG-3] A segment lies inside its record, and carries at least one byte of it.
-  if (sealedBytes > SEALED_RECORD_BYTES_MAX) return 'range';
-  if (payload.length === 0 || offset + payload.length > sealedBytes) return 'range';
-  return {
-    type: PacketType.SEGMENT,
-    tag,
-    epochBits: flags,
-    number,
-    flowId,
-    record,
-    offset,
-    sealedBytes,
-    payload,
-  };
+function decodeSegment(bytes: Uint8Array, at: number, length: number): SegmentPacket | DecodeFailure {
+  const packet = new SegmentView();
+  const failure = packet.read(bytes, at, length);
+  return failure ?? { ...packet };
 }
 
 function encodePrefix(writer: Writer, type: PacketType, flags: number, bytes: number): void {
