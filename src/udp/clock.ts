@@ -24,10 +24,31 @@ export const systemClock: Clock = {
   },
 };
 
+/** Random bytes are drawn in blocks of this size: a call costs as much as a sealed packet. */
+const BLOCK_BYTES = 4_096;
+let block = new Uint8Array(0);
+let drawn = 0;
+
+function randomTake(count: number): Uint8Array {
+  if (count > BLOCK_BYTES) return new Uint8Array(randomBytes(count));
+  if (block.length - drawn < count) {
+    block = new Uint8Array(randomBytes(BLOCK_BYTES));
+    drawn = 0;
+  }
+  const bytes = block.slice(drawn, drawn + count);
+  // What was handed out may become a key: no copy of it stays here.
+  block.fill(0, drawn, drawn + count);
+  drawn += count;
+  return bytes;
+}
+
 /** The operating system's random numbers. */
 export const systemEntropy: Entropy = {
-  bytes: (count) => new Uint8Array(randomBytes(count)),
-  fraction: () => randomBytes(4).readUInt32BE() / 2 ** 32,
+  bytes: randomTake,
+  fraction: () => {
+    const bytes = randomTake(4);
+    return new DataView(bytes.buffer).getUint32(0) / 2 ** 32;
+  },
 };
 
 /** Within this long of the last one, what is deferred waits for the end of the event loop's turn. */

@@ -191,12 +191,13 @@ export class UdpTransport implements Transport {
         local: this.#parameters(socket, to.host),
         pool: this.#pool,
       });
+      // The answer leaves first: the client computes while this end sets up.
+      sendOne(front, bytes, to);
       connection = this.#adopt(session, socket, to.host, to.port, acceptance.role, acceptance.rights, {
         onLive: options.onConnection,
         onClosed: (ended) => accepted.delete(ended),
       });
       accepted.add(connection);
-      sendOne(front, bytes, to);
     } catch (error) {
       this.#options.log.warn('a session could not be opened', { reason: String(error) });
       // A socket that no session took is nobody else's to close.
@@ -341,7 +342,11 @@ class ConnectAttempt {
     this.#initiator.handleTimeout(now);
     const buffer = new Uint8Array(DATAGRAM_BYTES_MIN);
     const transmit = this.#initiator.pollTransmit(now, buffer);
-    if (transmit !== undefined) sendOne(this.#socket, buffer.subarray(0, transmit.bytes), this.#to);
+    if (transmit !== undefined) {
+      sendOne(this.#socket, buffer.subarray(0, transmit.bytes), this.#to);
+      // While the cookie is under way, the key pair of the handshake is made.
+      this.#initiator.prepare();
+    }
     const { outcome } = this.#initiator;
     if (outcome !== undefined) return this.#settle?.(outcome);
     this.#timer?.cancel();
