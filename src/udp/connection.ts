@@ -197,6 +197,8 @@ export class SessionConnection implements Connection {
       this.#session.handleTimeout(now);
       this.#pollEvents();
       this.#transmit(now);
+      // A send may tell at once that the peer's port is closed.
+      while (this.#pollEvents()) this.#transmit(now);
     } finally {
       this.#inFlush = false;
     }
@@ -204,10 +206,12 @@ export class SessionConnection implements Connection {
     else this.#arm();
   }
 
-  #pollEvents(): void {
-    for (let event = this.#session.pollEvent(); event !== undefined; event = this.#session.pollEvent()) {
-      this.#onEvent(event);
-    }
+  /** Whether there were any. */
+  #pollEvents(): boolean {
+    let event = this.#session.pollEvent();
+    if (event === undefined) return false;
+    for (; event !== undefined; event = this.#session.pollEvent()) this.#onEvent(event);
+    return true;
   }
 
   #transmit(now: Micros): void {
