@@ -23,8 +23,11 @@ const SETTLED = 0;
 const IN_FLIGHT = 1;
 const PROBE = 2;
 
+/** What a space that never sent shares with all others. */
+const NO_FIELDS = new Float64Array(0);
+
 export class SentPackets<Content> {
-  #fields = new Float64Array(0);
+  #fields = NO_FIELDS;
   #contents: (Content | undefined)[] = [];
   #mask = -1;
   #head = 0;
