@@ -11,6 +11,7 @@ import { COPY_MILLIS_MAX, type FilePeer, type PeerOptions, READY_MILLIS_MAX } fr
 export async function openSrt({ bench, source, directory }: PeerOptions): Promise<FilePeer> {
   const { scope } = bench;
   const program = findProgram('srt-file-transmit')!;
+  const name = basename(source);
   const inbox = join(directory, 'in');
   await mkdir(inbox);
   const passphrase = randomBytes(16).toString('hex');
@@ -19,8 +20,8 @@ export async function openSrt({ bench, source, directory }: PeerOptions): Promis
       const port = await freeUdpPort();
       const at = (mode: string): string =>
         `srt://127.0.0.1:${port}?mode=${mode}&transtype=file&passphrase=${passphrase}&pbkeylen=32`;
-      // It ends with its one transfer.
-      const receiver = startProgram(scope, program, ['-q', at('listener'), `file://${inbox}/`]);
+      // It ends with its one transfer. The name is said to both: now and then the caller's comes too late.
+      const receiver = startProgram(scope, program, ['-q', at('listener'), `file://${join(inbox, name)}`]);
       try {
         await until(
           () => hasUdpPort(port),
@@ -29,13 +30,15 @@ export async function openSrt({ bench, source, directory }: PeerOptions): Promis
         );
         const received = once(receiver.process, 'exit');
         const start = performance.now();
-        await runProgram(scope, program, ['-q', `file://${source}`, at('caller')], {
+        const { output } = await runProgram(scope, program, ['-q', `file://${source}`, at('caller')], {
           millis: COPY_MILLIS_MAX,
         });
         const [code] = await withDeadline(received, COPY_MILLIS_MAX, 'the receiving end of srt');
         const seconds = (performance.now() - start) / 1000;
         if (code !== 0) throw new Error(`srt-file-transmit ended with ${code}: ${receiver.output()}`);
-        await rename(join(inbox, basename(source)), target);
+        await rename(join(inbox, name), target).catch((error: Error) => {
+          throw new Error(`${error.message}: ${output}: ${receiver.output()}`);
+        });
         return seconds;
       } finally {
         await receiver.stop();
