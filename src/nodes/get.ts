@@ -7,7 +7,6 @@ import { equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { MIB, type Micros, micros, millis, seconds } from '../base/units.ts';
 import { giveRecordBuffer } from '../reliability/index.ts';
-import { FLOW_WINDOW_BYTES } from '../session/index.ts';
 import {
   encodeMessage,
   QueryKind,
@@ -22,6 +21,7 @@ import type { ConnectionCache } from './connection-cache.ts';
 import { plainOf } from './object-service.ts';
 import { Outstanding } from './outstanding.ts';
 import { SMALL_RECORD_BYTES } from './put.ts';
+import { resultError } from './results.ts';
 import { readReply, StallWatch, sleep } from './roles.ts';
 
 /** Rounds over all replicas, with the places asked for anew before each. */
@@ -137,15 +137,20 @@ async function* readFrom(
   });
   const { connection } = lease;
   const start = cursor.at;
+  const creditBytes = connection.firstWindowBytes;
+  if (creditBytes === 0) {
+    lease[Symbol.dispose]();
+    throw resultError(ResultCode.BUSY, 'too many transfers at once');
+  }
   const body = encodeMessage(readQuery, {
     hash,
     offset: start,
     length: 0,
-    creditBytes: FLOW_WINDOW_BYTES,
+    creditBytes,
     recordBytes: cursor.recordBytes,
   });
   const call = connection.call(QueryKind.READ, body, {
-    receives: true,
+    receives: creditBytes,
     signal: options.signal,
     timeoutMicros: STALL_MICROS,
   });

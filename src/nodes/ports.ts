@@ -248,12 +248,14 @@ export interface Connection {
   /** Resolves when the connection has ended; never rejects. */
   readonly closed: Promise<CloseReason>;
   readonly isOpen: boolean;
-  /** Sends a query of kind `kind`; `sends` opens a flow with it, `receives` the flow that answers it, with FLOW_WINDOW_BYTES of credit. */
+  /** Sends a query of kind `kind`; `sends` opens a flow with it, `receives` the flow that answers it, with this much credit (true is FLOW_WINDOW_BYTES). */
   call(
     kind: number,
     body: Uint8Array,
-    options?: CallOptions & { readonly receives?: boolean; readonly sends?: boolean },
+    options?: CallOptions & { readonly receives?: boolean | number; readonly sends?: boolean },
   ): Call;
+  /** Credit that a query may grant now to the flow that answers it; 0 when there is no room for one. */
+  readonly firstWindowBytes: number;
   /** A query without a flow. */
   query(kind: number, body: Uint8Array, options?: CallOptions): Promise<Reply>;
   /** A small unreliable message. */

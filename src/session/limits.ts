@@ -23,7 +23,7 @@ export const RECORDS_HELD_MAX = 4_096;
 /** CREDIT reports what was opened at least this often, however large the window [FLOW-4]. */
 export const CREDIT_BYTES_MAX: number = 256 * KIB;
 /** Plaintext bytes of one flow that are sealed and not known to be open, whatever the credit [FLOW-13]. */
-export const SEND_FLOW_BYTES_MAX: number = 2 * MIB;
+export const SEND_FLOW_BYTES_MAX: number = 4 * MIB;
 /** STOP and RESET frames that came before their flow was opened, and are remembered [FLOW-12]. */
 export const EARLY_ENDS_MAX = 256;
 /** A record acknowledged whole, and not known to be open this long, is sent again [REC-20]. */

@@ -48,3 +48,15 @@ export interface SessionCounts {
   segmentsResent: number;
   readonly dropped: Map<string, number>;
 }
+
+export function noCounts(): SessionCounts {
+  return {
+    datagramsSent: 0,
+    datagramsReceived: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+    segmentsSent: 0,
+    segmentsResent: 0,
+    dropped: new Map(),
+  };
+}

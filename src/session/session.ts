@@ -39,7 +39,7 @@ import {
 } from './limits.ts';
 import { Outbox } from './outbox.ts';
 import { PacketOpener } from './packet-opener.ts';
-import type { SessionCounts, SessionOptions, Transmit } from './parameters.ts';
+import { noCounts, type SessionCounts, type SessionOptions, type Transmit } from './parameters.ts';
 import { QueryBook } from './queries.ts';
 import type { IncomingRecord } from './receive-flow.ts';
 import type { OutgoingRecord } from './send-flow.ts';
@@ -50,15 +50,7 @@ type TimerName = 'idle' | 'keepalive' | 'close' | 'half-open' | 'drop-keys' | 'u
 export class Session {
   readonly handshakeHash: Uint8Array;
   readonly localTag: SessionTag;
-  readonly counts: SessionCounts = {
-    datagramsSent: 0,
-    datagramsReceived: 0,
-    bytesSent: 0,
-    bytesReceived: 0,
-    segmentsSent: 0,
-    segmentsResent: 0,
-    dropped: new Map(),
-  };
+  readonly counts: SessionCounts = noCounts();
   readonly #opener: PacketOpener;
   readonly #transmitter: Transmitter;
   readonly #acks: AckTrackers = [new AckTracker(ACK_RANGES_MAX), new AckTracker(ACK_RANGES_MAX)];
@@ -184,8 +176,13 @@ export class Session {
     return this.isOpen && this.#flows.openSend(id, limitBytes);
   }
 
-  openReceive(id: number, announced: boolean): number {
+  openReceive(id: number, announced: boolean | number): number {
     return this.isOpen ? this.#flows.openReceive(id, announced) : 0;
+  }
+
+  /** The window that a query may announce now for the flow that answers it; 0 when there is no room. */
+  get firstWindowBytes(): number {
+    return this.#flows.firstWindowBytes;
   }
 
   /** Writes a record to a sending flow; whether there is room for another at once. */

@@ -102,6 +102,10 @@ export class SessionConnection implements Connection {
     return this.#session.isOpen;
   }
 
+  get firstWindowBytes(): number {
+    return this.#session.firstWindowBytes;
+  }
+
   // ---------------------------------------------------------------- from the socket
 
   handleDatagram(bytes: Uint8Array): void {
@@ -125,7 +129,7 @@ export class SessionConnection implements Connection {
   call(
     kind: number,
     body: Uint8Array,
-    options: CallOptions & { readonly receives?: boolean; readonly sends?: boolean } = {},
+    options: CallOptions & { readonly receives?: boolean | number; readonly sends?: boolean } = {},
   ): Call {
     const { signal } = options;
     if (signal?.aborted === true) return failedCall(signal.reason);
@@ -138,8 +142,8 @@ export class SessionConnection implements Connection {
       if (!this.#session.openSend(id, 0)) return this.#refusedCall();
       this.#sending.set(id, send);
     }
-    if (options.receives === true) {
-      if (this.#session.openReceive(id, true) === 0) return this.#refusedCall();
+    if (options.receives !== undefined && options.receives !== false) {
+      if (this.#session.openReceive(id, options.receives) === 0) return this.#refusedCall();
       this.#receiving.set(id, receive);
     } else receive.fail(noFlowError());
     const reply = this.#calls.wait(id, options);

@@ -44,7 +44,7 @@ const PORT_TRIES_MAX = 32;
 /** Window where the socket's buffer is not known. */
 const WINDOW_BYTES_DEFAULT: number = MIB;
 /** Receive memory of one endpoint, for all its flows. */
-const RECEIVE_BYTES_MAX: number = 64 * MIB;
+const RECEIVE_BYTES_MAX: number = 80 * MIB;
 /** Send buffers of one endpoint. */
 const SEND_BUFFERS_MAX = 64;
 

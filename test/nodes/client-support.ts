@@ -38,6 +38,7 @@ export interface Answers {
 }
 
 export class ScriptedConnection implements Connection {
+  readonly firstWindowBytes = 1_048_576;
   readonly peerHost = '10.0.0.1';
   readonly peerPort = 7400;
   readonly peerRole = 3;

@@ -69,6 +69,7 @@ export class HeldState extends MemoryStateStore {
 
 /** The coordinator's end of a session. */
 export class FakeConnection implements Connection {
+  readonly firstWindowBytes = 1_048_576;
   readonly peerHost: string;
   readonly peerPort = 1;
   readonly peerRole = 0;
