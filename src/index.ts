@@ -16,6 +16,7 @@ export type {
   PutResult,
   Replica,
   ReservedPlaces,
+  WhereIsOutcome,
 } from './nodes/client.ts';
 export type { Coordinator } from './nodes/coordinator.ts';
 export type { StorageNode } from './nodes/node.ts';

@@ -1,8 +1,8 @@
 /** Small questions to a coordinator: where-to, where-is, rm, status. */
 
 import type { Command } from 'commander';
-import { isGramlineError } from '../base/errors.ts';
-import type { ClusterStatus, Replica } from '../nodes/client.ts';
+import { type GramlineError, isGramlineError } from '../base/errors.ts';
+import type { ClusterStatus, ObjectPlaces, Replica } from '../nodes/client.ts';
 import { NodeState } from '../wire/index.ts';
 import { parseHashArgument, parseSize } from './arguments.ts';
 import { type ClusterOptions, withClient, withOpenClient } from './options.ts';
@@ -37,8 +37,8 @@ export function addQueryCommands(program: Command): void {
     .argument('<HASH-or-SIZE>', 'with a HASH, an object that exists already is a conflict')
     .argument('[SIZE]', 'bytes, or a number with kB, MB, GB, KiB, MiB or GiB')
     .action(whereTo);
-  withClient(program.command('where-is').description('say which nodes hold an object'))
-    .argument('<HASH>', '64 hex digits')
+  withClient(program.command('where-is').description('say which nodes hold an object, or each of several'))
+    .argument('<HASH...>', '64 hex digits')
     .action(whereIs);
   withClient(program.command('rm').description('remove an object from all nodes'))
     .argument('<HASH>', '64 hex digits')
@@ -67,20 +67,37 @@ async function whereTo(first: string, second: string | undefined, options: Clust
   );
 }
 
-async function whereIs(hashText: string, options: ClusterOptions): Promise<void> {
-  const hash = parseHashArgument(hashText);
+async function whereIs(hashTexts: readonly string[], options: ClusterOptions): Promise<void> {
+  const hashes = hashTexts.map(parseHashArgument);
+  const [hash] = hashes;
+  if (hashes.length > 1) return whereAre(hashes, options);
   await withOpenClient(options, (client) =>
-    answered(options, hash, async () => {
-      const places = await client.whereIs(hash);
-      const { bytes, replicas, revision } = places;
-      if (options.json === true) {
-        printJson({ code: 0, hash, locations: replicas.map(locationOf), revision, bytes });
-        return;
-      }
-      print(formatReplicas(replicas));
-      print(`${formatBytes(bytes)} in ${formatCount(replicas.length, 'replica')}`);
-    }),
+    answered(options, hash, async () => printPlaces(await client.whereIs(hash!), options)),
   );
+}
+
+/** Several hashes: an answer for each; fails with the first refusal when all have been printed. */
+async function whereAre(hashes: readonly string[], options: ClusterOptions): Promise<void> {
+  const outcomes = await withOpenClient(options, (client) => client.whereIsMany(hashes));
+  for (const [index, outcome] of outcomes.entries()) {
+    const hash = hashes[index]!;
+    const isRefused = isGramlineError(outcome);
+    if (options.json !== true) print(paint('bold', hash));
+    if (!isRefused) printPlaces(outcome, options);
+    else if (options.json === true) printJson(refusalJson(outcome, hash));
+    else print(outcome.message);
+  }
+  const refused = outcomes.find((outcome) => isGramlineError(outcome));
+  if (refused !== undefined) throw refused;
+}
+
+function printPlaces({ hash, bytes, replicas, revision }: ObjectPlaces, options: ClusterOptions): void {
+  if (options.json === true) {
+    printJson({ code: 0, hash, locations: replicas.map(locationOf), revision, bytes });
+    return;
+  }
+  print(formatReplicas(replicas));
+  print(`${formatBytes(bytes)} in ${formatCount(replicas.length, 'replica')}`);
 }
 
 async function remove(hashText: string, options: ClusterOptions): Promise<void> {
@@ -106,10 +123,14 @@ async function answered(
     await work();
   } catch (error) {
     if (options.json === true && isGramlineError(error) && error.wireCode !== undefined) {
-      printJson({ code: error.wireCode, hash: hash ?? null, locations: [], revision: null });
+      printJson(refusalJson(error, hash));
     }
     throw error;
   }
+}
+
+function refusalJson(error: GramlineError, hash: string | undefined): object {
+  return { code: error.wireCode, hash: hash ?? null, locations: [], revision: null };
 }
 
 function locationOf(replica: Replica): { readonly id: string; readonly address: string } {

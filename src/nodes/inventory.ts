@@ -17,6 +17,8 @@ import type { IncomingQuery } from './ports.ts';
 const CHANGES_MAX = 256;
 /** What a change counts for, beside entries that are looked at. */
 const CHANGE_UNITS = 8;
+/** Entries that are looked at in one go. */
+const PIECE_BYTES = 512 * INVENTORY_ENTRY_BYTES;
 const PENDING_AT = HASH_BYTES + 6;
 
 export interface InventoryOptions {
@@ -50,8 +52,11 @@ export async function takeInventory(options: InventoryOptions): Promise<Inventor
   const present = new CatalogIndex();
   let added = 0;
   for await (const record of records(options.query)) {
-    await pace.take(record.length / INVENTORY_ENTRY_BYTES);
-    added += await adoptMissing(options, record, present);
+    for (let at = 0; at < record.length; at += PIECE_BYTES) {
+      const piece = record.subarray(at, at + PIECE_BYTES);
+      await pace.take(piece.length / INVENTORY_ENTRY_BYTES);
+      added += await adoptMissing(options, piece, present);
+    }
   }
   if (present.size !== options.entries)
     throw new GramlineError('GRAMLINE_PROTOCOL', 'inventory of another length');
@@ -66,7 +71,7 @@ export async function takeInventory(options: InventoryOptions): Promise<Inventor
   return { objects: present.size, added, struck };
 }
 
-/** Notes the entries of one record in `present`; adopts those that the catalog lacks, and says how many. */
+/** Notes the entries of one piece in `present`; adopts those that the catalog lacks, and says how many. */
 async function adoptMissing(
   { catalog, nodeId, pace, adopt }: InventoryOptions,
   record: Uint8Array,

@@ -47,6 +47,13 @@ describe('an object on its way through the command line', () => {
       existed: false,
     });
     const found = JSON.parse((await gramline(['where-is', hash.toUpperCase(), '--json'], { env })).stdout);
+    const several = await gramline(['where-is', hash, '0'.repeat(64), '--json'], { env });
+    expect(several.code).toBe(1);
+    const lines = several.stdout.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { code: 0, hash, bytes: found.bytes },
+      { code: 3, hash: '0'.repeat(64), locations: [], revision: null },
+    ]);
     expect(found).toEqual({ code: 0, hash, locations: expect.any(Array), revision: 1, bytes: bytes.length });
     expect(found.locations).toHaveLength(2);
     expect(found.locations[0]).toEqual({
