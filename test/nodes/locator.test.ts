@@ -1,9 +1,10 @@
 /** Where objects are, as a coordinator answers: one by one and many at once, from memory and from the store. */
 
 import { beforeEach, describe, expect, it } from 'vitest';
-import { concatBytes } from '../../src/base/bytes.ts';
+import { concatBytes, fromHex, toHex } from '../../src/base/bytes.ts';
 import { seconds } from '../../src/base/units.ts';
 import { Catalog, LOAD_ENTRIES_MAX } from '../../src/nodes/catalog.ts';
+import { CatalogIndex } from '../../src/nodes/catalog-index.ts';
 import {
   BODY_BYTES_MAX,
   decodeMessage,
@@ -244,6 +245,36 @@ describe('a catalog that is read into memory', () => {
       );
       expect([catalog.found.bytes, ids]).toEqual([entry.bytes, entry.replicas]);
     }
+  });
+
+  it('tells what a node holds as the store does, whatever changes while it is told', async () => {
+    const catalog = await filled();
+    const others = Array.from({ length: 9_000 }, (_, n) => name(1_000_000 + n));
+    await Promise.all(others.map((hash) => catalog.commit(hash, 1, [node(1)], 1)));
+    const unread = new Catalog(hub.state);
+    await catalog.load(async () => false);
+    const held = async (from: Catalog, pause = async () => {}, without?: CatalogIndex): Promise<string[]> => {
+      const hashes: string[] = [];
+      for await (const { hash, entry } of from.heldBy(node(3), pause, without)) {
+        expect(entry).toEqual(from.lookup(hash));
+        hashes.push(toHex(hash));
+      }
+      return hashes.sort();
+    };
+    const all = await held(unread);
+    expect(await held(catalog)).toEqual(all);
+    const without = new CatalogIndex();
+    for (const hash of all.slice(0, -5)) without.put(fromHex(hash)!, 0, [], 0);
+    expect(await held(catalog, undefined, without)).toEqual(all.slice(-5));
+    expect(await held(unread, undefined, without)).toEqual(all.slice(-5));
+    // Enough to cut segments that have been told, and ones that have not.
+    let added = 0;
+    const told = await held(catalog, async () => {
+      const fresh = Array.from({ length: 1_500 }, () => name(entries + added++));
+      if (added < 20_000) await Promise.all(fresh.map((hash) => catalog.commit(hash, 1, [node(1)], 1)));
+    });
+    expect(added).toBeGreaterThan(3_000);
+    expect(told).toEqual(all);
   });
 
   it('stops when it is told to, and goes on asking the store', async () => {
