@@ -141,7 +141,7 @@ export class Client {
   readonly #options: ClientOptions;
   readonly #coordinators: ConnectionCache;
   readonly #nodes: ConnectionCache;
-  readonly #whereIs = new WhereIsBatcher(async (kind, body) => (await this.#send(kind, body, {})).reply);
+  readonly #whereIs = new WhereIsBatcher((kind, body) => this.#send(kind, body, {}));
   /** Puts under way, and what ends each. */
   readonly #puts = new Map<Promise<PutResult>, AbortController>();
   readonly #releases = new Set<Promise<unknown>>();
@@ -331,7 +331,7 @@ export class Client {
 
   async #send(kind: number, body: Uint8Array, options: CallOptions): Promise<Answered> {
     for (let tries = 1; ; tries++) {
-      const lease = await this.#coordinator(options);
+      const lease = this.#lent() ?? (await this.#coordinator(options));
       try {
         return { reply: await lease.connection.query(kind, body, options), tries };
       } catch (error) {
@@ -361,6 +361,12 @@ export class Client {
 
   get #context() {
     return { ...this.#options, client: this as Client, nodes: this.#nodes };
+  }
+
+  /** The session with the coordinator whose turn it is, if there is one. */
+  #lent(): Lease | undefined {
+    const { coordinators } = this.#options;
+    return this.#coordinators.lend(coordinators[this.#turn % coordinators.length]!);
   }
 
   async #coordinator(options: CallOptions): Promise<Lease> {

@@ -54,6 +54,19 @@ export class ConnectionCache {
     return [...this.#open.values()].reduce((sum, { connection }) => add(sum, connection.counts), this.#past);
   }
 
+  /** A lease of the connection with `address`, if there is one: at once, without a promise. */
+  lend(address: string): Lease | undefined {
+    const open = this.#open.get(address);
+    if (this.#closed || open?.connection.isOpen !== true) return undefined;
+    // Least recently used first; one that is the only one is that already.
+    if (this.#open.size > 1) {
+      this.#open.delete(address);
+      this.#open.set(address, open);
+    }
+    open.uses += 1;
+    return leaseOf(open);
+  }
+
   /**
    * A lease of the connection with `options.address`, which is made first where there is none.
    *
@@ -61,15 +74,10 @@ export class ConnectionCache {
    *   and what the transport throws
    */
   async connect(options: ConnectOptions): Promise<Lease> {
+    const lent = this.lend(options.address);
+    if (lent !== undefined) return lent;
     if (this.#closed) throw closedError();
     const { address } = options;
-    const open = this.#open.get(address);
-    if (open?.connection.isOpen === true) {
-      this.#open.delete(address);
-      this.#open.set(address, open);
-      open.uses += 1;
-      return leaseOf(open);
-    }
     // Callers that come while a connection is being made share it, unless one may abort it.
     const shared = options.signal === undefined ? this.#opening.get(address) : undefined;
     if (shared !== undefined) {

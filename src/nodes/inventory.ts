@@ -102,7 +102,10 @@ class Changes {
   /** Begins a change, when there is room for it; `begin` resolves to whether it changed anything. */
   async add(begin: () => Promise<boolean>): Promise<void> {
     await this.#pace.take(CHANGE_UNITS);
-    this.#underWay.push(begin());
+    const change = begin();
+    // It may fail while the next one waits for its turn: `end` tells of it.
+    change.catch(() => undefined);
+    this.#underWay.push(change);
     if (this.#underWay.length >= CHANGES_MAX) await this.end();
   }
 

@@ -92,7 +92,7 @@ class Batch {
 }
 
 export class WhereIsBatcher {
-  readonly #send: (kind: number, body: Uint8Array) => Promise<Reply>;
+  readonly #send: (kind: number, body: Uint8Array) => Promise<{ readonly reply: Reply }>;
   /** What is being asked now; never empty. */
   #open: Batch | undefined;
   /** Batches that wait for others to be answered, full or the rest of one. */
@@ -103,7 +103,7 @@ export class WhereIsBatcher {
   #questions = 0;
 
   /** @param send Asks a coordinator; tries again, and ends, by itself. */
-  constructor(send: (kind: number, body: Uint8Array) => Promise<Reply>) {
+  constructor(send: (kind: number, body: Uint8Array) => Promise<{ readonly reply: Reply }>) {
     this.#send = send;
   }
 
@@ -178,15 +178,15 @@ export class WhereIsBatcher {
     const { body, count } = batch;
     body[0] = count;
     // One hash is asked for by WHERE_IS, whose body is the hash alone.
-    const reply =
+    const answered =
       count === 1
         ? this.#send(QueryKind.WHERE_IS, body.subarray(1, 1 + HASH_BYTES))
         : this.#send(QueryKind.WHERE_IS_MANY, body.subarray(0, batch.at(count)));
-    reply.then(
-      (answer) => {
+    answered.then(
+      ({ reply }) => {
         this.#underWay -= 1;
-        if (count === 1) this.#onOne(batch, answer);
-        else this.#onMany(batch, answer);
+        if (count === 1) this.#onOne(batch, reply);
+        else this.#onMany(batch, reply);
         this.#pump();
       },
       (error: unknown) => {
