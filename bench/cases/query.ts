@@ -3,9 +3,12 @@
 import type { Bench, Cluster, Prepared, Side } from '../bench.ts';
 import { fillCatalog } from '../catalog-filler.ts';
 import type { Child } from '../children.ts';
-import type { Latencies } from '../roles/sampling.ts';
+import type { Extent, Latencies } from '../roles/sampling.ts';
 
-const QUERIES = 4_000;
+/** Of a query alone: enough for a p99, and over soon. */
+const ALONE: Extent = { count: 4_000, seconds: 10 };
+/** Under load as long as any rate is measured: stalls come seldom. */
+const COUNT_MAX = 1_000_000;
 const OBJECTS = 10_000;
 const LOAD_BYTES = 256 << 20;
 
@@ -35,8 +38,8 @@ function latencySides(
   };
 }
 
-function latenciesOf(child: Child, operation = 'latencies', more: object = {}): () => Promise<Latencies> {
-  return () => child.call<Latencies>(operation, { count: QUERIES, ...more });
+function latenciesOf(child: Child, operation = 'latencies', more: object = ALONE): () => Promise<Latencies> {
+  return () => child.call<Latencies>(operation, more);
 }
 
 export async function query(bench: Bench): Promise<void> {
@@ -88,8 +91,9 @@ export async function latencyUnderLoad(bench: Bench): Promise<void> {
   const { client } = await bench.cluster();
   await client.call('fill', { count: OBJECTS });
   const { hash } = await client.call<{ hash: string }>('putRandom', { bytes: LOAD_BYTES });
-  const load = { hash, bytes: LOAD_BYTES };
-  const idle = latencySides('idle', latenciesOf(client));
+  const extent = { count: COUNT_MAX, seconds: bench.options.seconds };
+  const load = { ...extent, hash, bytes: LOAD_BYTES };
+  const idle = latencySides('idle', latenciesOf(client, 'latencies', extent));
   const getting = latencySides(
     'during get',
     latenciesOf(client, 'latenciesDuring', { ...load, transfer: 'get' }),

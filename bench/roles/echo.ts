@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Role } from './index.ts';
-import { type Latencies, sampleLatencies } from './sampling.ts';
+import { type Extent, type Latencies, sampleLatencies } from './sampling.ts';
 
 /** About what a query is. */
 const ECHO_BYTES = 64;
@@ -32,7 +32,7 @@ export async function echoClient(options: { readonly host: string; readonly port
   return {
     ready: {},
     operations: {
-      latencies: ({ count }: { count: number }): Promise<Latencies> => sampleLatencies(count, ping),
+      latencies: (extent: Extent): Promise<Latencies> => sampleLatencies(extent, ping),
     },
   };
 }

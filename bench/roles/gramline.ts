@@ -4,9 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { type Client, openClient, openCoordinator, openNode } from '../../src/index.ts';
+import { type Client, type GetOptions, openClient, openCoordinator, openNode } from '../../src/index.ts';
 import type { Role } from './index.ts';
-import { type Latencies, sampleLatencies, sampleRate, strider } from './sampling.ts';
+import { type Extent, type Latencies, sampleLatencies, sampleRate, strider } from './sampling.ts';
 
 interface Common {
   readonly secretHex: string;
@@ -76,14 +76,14 @@ export async function client(options: Common & { readonly coordinator: string })
       askFor: async ({ path }: { path: string }): Promise<void> => {
         hashes = (await readFile(path, 'utf8')).trim().split('\n');
       },
-      latencies: ({ count }: { count: number }): Promise<Latencies> => {
+      latencies: (extent: Extent): Promise<Latencies> => {
         const next = strider(hashes);
-        return sampleLatencies(count, () => app.whereIs(next()));
+        return sampleLatencies(extent, () => app.whereIs(next()));
       },
       /** The same while an object is moved over and over by this client. */
-      latenciesDuring: ({ count, transfer, hash, bytes }: LoadedSampling) => {
+      latenciesDuring: ({ transfer, hash, bytes, ...extent }: LoadedSampling) => {
         const next = strider(hashes);
-        const sample = (): Promise<Latencies> => sampleLatencies(count, () => app.whereIs(next()));
+        const sample = (): Promise<Latencies> => sampleLatencies(extent, () => app.whereIs(next()));
         return duringTransfers(app, { transfer, hash, bytes }, sample);
       },
       rate: ({ seconds, window }: { seconds: number; window: number }): Promise<number> => {
@@ -100,8 +100,7 @@ export async function client(options: Common & { readonly coordinator: string })
   };
 }
 
-interface LoadedSampling {
-  readonly count: number;
+interface LoadedSampling extends Extent {
   readonly transfer: 'put' | 'get';
   /** Of the object that is got. */
   readonly hash: string;
@@ -136,8 +135,8 @@ function transfers(app: Client) {
   };
 }
 
-async function drain(app: Client, hash: string, signal?: AbortSignal): Promise<void> {
-  for await (const _piece of app.get(hash, { signal }));
+async function drain(app: Client, hash: string, options: GetOptions = {}): Promise<void> {
+  for await (const _piece of app.get(hash, options));
 }
 
 async function putSmall(app: Client, count: number): Promise<string[]> {
@@ -153,23 +152,26 @@ async function putSmall(app: Client, count: number): Promise<string[]> {
   return hashes;
 }
 
-/** Runs `sample` while objects are moved, and says how often one was moved whole, too. */
+/** Runs `sample` while objects are moved. Throws when nothing moved meanwhile. */
 async function duringTransfers(
   app: Client,
   load: Pick<LoadedSampling, 'transfer' | 'hash' | 'bytes'>,
   sample: () => Promise<Latencies>,
-): Promise<Latencies & { readonly transfers: number }> {
+): Promise<Latencies> {
   const stop = new AbortController();
   const { signal } = stop;
-  let moved = 0;
+  let [moved, steps] = [0, 0];
+  const onProgress = (): void => {
+    steps += 1;
+  };
   const payload = load.transfer === 'put' ? randomBytes(load.bytes) : Buffer.alloc(0);
   const mover = async (): Promise<void> => {
     while (!signal.aborted) {
-      if (load.transfer === 'get') await drain(app, load.hash, signal);
+      if (load.transfer === 'get') await drain(app, load.hash, { signal, onProgress });
       else {
         // Other bytes each time: the same ones would be there already.
         payload.writeUInt32LE(moved, 0);
-        const { hash } = await app.put(payload, { replicas: 1, signal });
+        const { hash } = await app.put(payload, { replicas: 1, signal, onProgress });
         await app.rm(hash);
       }
       moved += 1;
@@ -180,12 +182,14 @@ async function duringTransfers(
   });
   const sampling = (async () => {
     await new Promise((resolve) => setTimeout(resolve, LOAD_LEAD_MILLIS));
-    return sample();
+    const before = steps;
+    const latencies = await sample();
+    if (steps === before) throw new Error(`no ${load.transfer} was under way`);
+    return latencies;
   })();
   try {
     // A load that fails is no load: then the sample says nothing.
-    const latencies = await Promise.race([sampling, moving.then(() => sampling)]);
-    return { ...latencies, transfers: moved };
+    return await Promise.race([sampling, moving.then(() => sampling)]);
   } finally {
     stop.abort();
     await moving;

@@ -8,12 +8,19 @@ export interface Latencies {
   readonly count: number;
 }
 
-const LATENCY_SECONDS_MAX = 10;
+/** When a sampling ends: at the first of both. */
+export interface Extent {
+  readonly count: number;
+  readonly seconds: number;
+}
 
-/** Runs `ask` `count` times, one after another, for ten seconds at most. */
-export async function sampleLatencies(count: number, ask: () => Promise<unknown>): Promise<Latencies> {
+/** Runs `ask` one after another. */
+export async function sampleLatencies(
+  { count, seconds }: Extent,
+  ask: () => Promise<unknown>,
+): Promise<Latencies> {
   const spans: number[] = [];
-  const end = performance.now() + LATENCY_SECONDS_MAX * 1000;
+  const end = performance.now() + seconds * 1000;
   while (spans.length < count) {
     const start = performance.now();
     await ask();
