@@ -40,7 +40,7 @@ async function inspectFile(path: string) {
 
 /** The bytes of a file, in pieces that are good until the next is asked for; it is read meanwhile. */
 async function* readFrom(path: string): AsyncGenerator<Uint8Array, void, undefined> {
-  await using file = await open(path, 'r');
+  const file = await open(path, 'r');
   const buffers = [new Uint8Array(READ_BYTES), new Uint8Array(READ_BYTES)] as const;
   let turn: 0 | 1 = 0;
   let next = file.read(buffers[turn], 0, READ_BYTES, null);
@@ -57,6 +57,7 @@ async function* readFrom(path: string): AsyncGenerator<Uint8Array, void, undefin
   } finally {
     // The file is not closed under a read that nobody waits for.
     await next.catch(() => undefined);
+    await file.close();
   }
 }
 
