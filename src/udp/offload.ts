@@ -31,6 +31,8 @@ const LARGE_BYTES = 8 * KIB;
  */
 const WAKE_BYTES_MAX = 256 * KIB;
 const CALLS_PER_WAKE_MAX = 16;
+/** Bytes that one socket may bring before timers, disks and other sockets get their turn. */
+const POLLED_BYTES_MAX = MIB;
 /** Datagrams that follow one another within this time may have others behind them. */
 const BUSY_MILLIS = 0.02;
 
@@ -136,21 +138,33 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
     }
     return bytes;
   };
-  // While datagrams keep coming they are fetched once a turn, before the event loop looks: what `dgram`
-  // reads costs 64 KiB of memory for each.
+  // While datagrams keep coming they are fetched when readers have taken what came before, and the event
+  // loop is not asked: what `dgram` reads costs 64 KiB of memory for each, and the collector's time.
   let polling = false;
+  let polledBytes = 0;
   const poll = (): void => {
     polling = false;
     if (closing !== undefined) return;
     const bytes = fetchWaiting(LARGE_BYTES);
-    if (bytes === 0) return;
+    if (bytes === 0) {
+      polledBytes = 0;
+      return;
+    }
     options.onDrained?.();
-    startPolling();
+    startPolling(bytes);
   };
-  const startPolling = (): void => {
+  const pollNext = (): void => process.nextTick(poll);
+  const startPolling = (bytes: number): void => {
     if (polling) return;
     polling = true;
-    setImmediate(poll);
+    polledBytes += bytes;
+    if (polledBytes < POLLED_BYTES_MAX) {
+      // Behind all promises that are settled by now, and all that they lead to.
+      void Promise.resolve().then(pollNext);
+    } else {
+      polledBytes = 0;
+      setImmediate(poll);
+    }
   };
   let lastAt = Number.NEGATIVE_INFINITY;
   socket.on('message', (bytes, from) => {
@@ -158,8 +172,7 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
     // A lone small datagram, as queries are, is answered before the kernel is asked for more.
     const now = performance.now();
     if (peer !== undefined && (bytes.length >= LARGE_BYTES || now - lastAt < BUSY_MILLIS)) {
-      fetchWaiting(bytes.length);
-      startPolling();
+      startPolling(bytes.length + fetchWaiting(bytes.length));
     }
     lastAt = now;
     options.onDrained?.();
