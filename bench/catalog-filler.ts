@@ -1,7 +1,14 @@
 /**
- * Where a catalog of millions of objects comes from. Storing them through a client would take hours:
- * a filler writes what a coordinator's state directory would hold, before a coordinator opens it.
+ * Where a catalog of millions of objects comes from. Storing them through a client would take hours: this
+ * writes what a coordinator's state directory would hold, before a coordinator opens it.
  */
+
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { concatBytes, toHex } from '../src/base/bytes.ts';
+import { encodeEntry, encodeTotals, OBJECT_PREFIX } from '../src/nodes/catalog-entry.ts';
+import type { StateOperation } from '../src/nodes/ports.ts';
+import { openStateStore } from '../src/store/index.ts';
 
 export interface Filling {
   /** Of the coordinator; it does not exist yet, and nobody has it open. */
@@ -13,11 +20,47 @@ export interface Filling {
   readonly samplePath: string;
 }
 
-/**
- * The entries must be newer than the session of the node, as if committed after it joined: its
- * inventory is empty, and older entries would be struck [DEFS-12].
- */
-export type CatalogFiller = (filling: Filling) => Promise<void>;
+const SAMPLE_OBJECTS = 10_000;
+const OBJECTS_PER_COMMIT = 500;
+const COMMITS_AT_ONCE = 8;
+const TOTALS_KEY = new Uint8Array([0x63]);
+/** Later than the session of any node: its inventory, which is empty, strikes older entries [DEFS-12]. */
+const LATE_REVISION = 2 ** 46;
+const OBJECT_BYTES = 64;
 
-/** Undefined: there is none yet, and the case `query-scale` says so. */
-export const fillCatalog: CatalogFiller | undefined = undefined as CatalogFiller | undefined;
+/** Fills the directory. Ten million objects take a minute or two. */
+export async function fillCatalog(filling: Filling): Promise<void> {
+  const { objects, nodeId } = filling;
+  const entropy = (count: number): Uint8Array => new Uint8Array(randomBytes(count));
+  const state = await openStateStore({ directory: filling.stateDirectory, entropy });
+  const value = encodeEntry({
+    bytes: OBJECT_BYTES,
+    createdMillis: Date.now(),
+    revision: LATE_REVISION,
+    requests: 0,
+    expiresMillis: 0,
+    replicas: [nodeId],
+  });
+  const sample: string[] = [];
+  const sampleEvery = Math.max(1, Math.ceil(objects / SAMPLE_OBJECTS));
+  let underWay: Promise<unknown>[] = [];
+  for (let first = 0; first < objects; first += OBJECTS_PER_COMMIT) {
+    const operations: StateOperation[] = [];
+    for (let at = first; at < Math.min(objects, first + OBJECTS_PER_COMMIT); at++) {
+      // In the order of keys, which the store takes soonest.
+      const hash = randomBytes(32);
+      hash.writeUIntBE(Math.floor((at / objects) * 2 ** 48), 0, 6);
+      if (at % sampleEvery === 0) sample.push(toHex(hash));
+      operations.push({ key: concatBytes(OBJECT_PREFIX, hash), value });
+    }
+    underWay.push(state.commit([], operations));
+    if (underWay.length < COMMITS_AT_ONCE) continue;
+    await Promise.all(underWay);
+    underWay = [];
+  }
+  await Promise.all(underWay);
+  const totals = encodeTotals({ objects, bytes: objects * OBJECT_BYTES });
+  await state.commit([], [{ key: TOTALS_KEY, value: totals }]);
+  await state.close();
+  await writeFile(filling.samplePath, sample.join('\n'));
+}

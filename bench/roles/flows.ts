@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { IncomingQuery } from '../../src/nodes/ports.ts';
+import { giveRecordBuffer } from '../../src/reliability/index.ts';
 import {
   QueryKind,
   RECORD_BYTES_MAX,
@@ -39,6 +40,8 @@ async function takeIn(query: IncomingQuery): Promise<void> {
   try {
     for (let record = await flow.next(); record !== undefined; record = await flow.next()) {
       bytes += record.payload.length;
+      // As a node does that has written a record to its disk.
+      giveRecordBuffer(record.payload);
     }
     const body = Buffer.alloc(8);
     body.writeBigUInt64BE(BigInt(bytes));
@@ -64,9 +67,10 @@ export async function flowSource(options: { readonly secretHex: string }): Promi
       let sent = 0;
       for (let last = false; !last; ) {
         last = performance.now() > end;
-        const record = { encoding: RecordEncoding.STORED, plainBytes: payload.length, payload };
+        const plain = payload.subarray(0, call.send.recordBytes);
+        const record = { encoding: RecordEncoding.STORED, plainBytes: plain.length, payload: plain };
         await call.send.write({ ...record, dataLeft: last ? 0 : -1 });
-        sent += payload.length;
+        sent += plain.length;
       }
       const { code, body } = await call.reply;
       const got = Number(Buffer.from(body).readBigUInt64BE());

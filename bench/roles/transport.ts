@@ -1,7 +1,7 @@
 /** A transport of the benchmark's own, for cases below the roles: raw flows, handshakes, sessions. */
 
+import { bestSuite } from '../../src/crypto/best-suite.ts';
 import { deriveClusterKeys } from '../../src/crypto/index.ts';
-import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import type { Transport } from '../../src/nodes/ports.ts';
 import { deferToTurn, machineHost, systemClock, systemEntropy, UdpTransport } from '../../src/udp/index.ts';
 
@@ -12,10 +12,10 @@ export function openTransport(secretHex: string): Transport {
     host: machineHost(() => undefined),
     clock: systemClock,
     entropy: systemEntropy,
-    suite: nodeSuite,
+    suite: bestSuite(),
     secrets: [
       {
-        keys: deriveClusterKeys(nodeSuite, secret),
+        keys: deriveClusterKeys(bestSuite(), secret),
         rights: { read: true, write: true, node: true, admin: true },
       },
     ],
