@@ -244,34 +244,61 @@ const MSG_LEN_AT = 56;
 const MSG_FLAGS_AT = 48;
 const MSG_TRUNC = 0x20;
 
-/** Room for several datagrams of one receive call. The senders are not asked for: the socket is connected. */
+/** Memory for one datagram, or for many that the kernel glued together; made once, used again. */
+export class DatagramBuffer {
+  readonly bytes: Uint8Array;
+  readonly address: bigint;
+
+  constructor(libc: LibC, bytes: number) {
+    this.bytes = new Uint8Array(new ArrayBuffer(bytes));
+    this.address = libc.address(this.bytes);
+  }
+}
+
+/** Several datagrams of one receive call. The senders are not asked for: the socket is connected. */
 export class IncomingBatch {
   readonly headers: Uint8Array;
   readonly size: number;
   readonly #view: DataView;
-  readonly #buffers: readonly Uint8Array[];
+  readonly #buffers: DatagramBuffer[];
+  readonly #takeBuffer: () => DatagramBuffer;
 
-  constructor(libc: LibC, size: number, bufferBytes: number) {
+  /** At most `size` datagrams, into buffers that `takeBuffer` gives. */
+  constructor(libc: LibC, size: number, takeBuffer: () => DatagramBuffer) {
     this.size = size;
+    this.#takeBuffer = takeBuffer;
     const memory = new ArrayBuffer(size * (MMSGHDR_BYTES + IOVEC_BYTES));
     this.headers = new Uint8Array(memory);
     this.#view = new DataView(memory);
-    this.#buffers = Array.from({ length: size }, () => new Uint8Array(new ArrayBuffer(bufferBytes)));
+    this.#buffers = Array.from({ length: size }, () => takeBuffer());
     const base = libc.address(this.headers);
-    for (const [index, buffer] of this.#buffers.entries()) {
+    for (const index of this.#buffers.keys()) {
       const iovec = size * MMSGHDR_BYTES + index * IOVEC_BYTES;
       this.#view.setBigUint64(index * MMSGHDR_BYTES + 16, base + BigInt(iovec), true);
       this.#view.setBigUint64(index * MMSGHDR_BYTES + 24, 1n, true);
-      this.#view.setBigUint64(iovec, libc.address(buffer), true);
-      this.#view.setBigUint64(iovec + 8, BigInt(bufferBytes), true);
+      this.#point(index);
     }
   }
 
-  /** The datagram at `index` of the last receive call, borrowed until the next; empty where it was cut off. */
-  datagram(index: number): Uint8Array {
+  /** Bytes of the datagram at `index` of the last receive call; 0 where it was cut off. */
+  bytesAt(index: number): number {
     const at = index * MMSGHDR_BYTES;
-    if ((this.#view.getUint32(at + MSG_FLAGS_AT, true) & MSG_TRUNC) !== 0)
-      return this.#buffers[index]!.subarray(0, 0);
-    return this.#buffers[index]!.subarray(0, this.#view.getUint32(at + MSG_LEN_AT, true));
+    const wasCut = (this.#view.getUint32(at + MSG_FLAGS_AT, true) & MSG_TRUNC) !== 0;
+    return wasCut ? 0 : this.#view.getUint32(at + MSG_LEN_AT, true);
+  }
+
+  /** The memory of the datagram at `index`, which is the caller's from here on: another takes its place. */
+  take(index: number): DatagramBuffer {
+    const taken = this.#buffers[index]!;
+    this.#buffers[index] = this.#takeBuffer();
+    this.#point(index);
+    return taken;
+  }
+
+  #point(index: number): void {
+    const iovec = this.size * MMSGHDR_BYTES + index * IOVEC_BYTES;
+    const buffer = this.#buffers[index]!;
+    this.#view.setBigUint64(iovec, buffer.address, true);
+    this.#view.setBigUint64(iovec + 8, BigInt(buffer.bytes.length), true);
   }
 }

@@ -12,27 +12,16 @@ import type { Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { DgramAsPromised } from 'dgram-as-promised';
 import { KIB, MIB } from '../base/units.ts';
-import { IncomingBatch, LibC, OutgoingMessage } from '../native/index.ts';
+import { DatagramBuffer, IncomingBatch, LibC, OutgoingMessage } from '../native/index.ts';
 import type { DatagramHost, DatagramSocket, DatagramSocketOptions } from './host.ts';
+import { Inbox, InboxMemory } from './inbox.ts';
 import { payloadBytesTo } from './interfaces.ts';
 import { bindError, cannotOpen, plainHost } from './sockets.ts';
 
 /** What is asked of the kernel; without the right to exceed it, it grants `net.core.rmem_max`. */
 const SOCKET_BUFFER_BYTES = 4 * MIB;
-/** Room for one datagram, or for many that the kernel glued together. */
-const BATCH_BUFFER_BYTES = 64 * KIB;
-/** Datagrams of one receive call: few large ones, so that they are still in the cache when they are read. */
-const BATCH_DATAGRAMS = 32;
-const LARGE_BATCH_DATAGRAMS = 4;
-/** What counts as large. */
+/** A datagram of this size may have others behind it. */
 const LARGE_BYTES = 8 * KIB;
-/**
- * Bytes and calls of one wake-up: then readers get their turn, who give credit back, and other sockets.
- */
-const WAKE_BYTES_MAX = 256 * KIB;
-const CALLS_PER_WAKE_MAX = 16;
-/** Bytes that one socket may bring before timers, disks and other sockets get their turn. */
-const POLLED_BYTES_MAX = MIB;
 /** Datagrams that follow one another within this time may have others behind them. */
 const BUSY_MILLIS = 0.02;
 
@@ -51,7 +40,7 @@ export function tryOffload(): DatagramHost | undefined {
   libc.setReceiveOffload(libc.udpSocket(4));
   const context: Context = {
     libc,
-    batch: new IncomingBatch(libc, BATCH_DATAGRAMS, BATCH_BUFFER_BYTES),
+    memory: new InboxMemory(libc),
     messages: new WeakMap(),
   };
   return { offload: true, payloadBytesTo, open: (options) => openOffloaded(context, options) };
@@ -59,8 +48,7 @@ export function tryOffload(): DatagramHost | undefined {
 
 interface Context {
   readonly libc: LibC;
-  /** Used within one wake-up only, so all sockets share it. */
-  readonly batch: IncomingBatch;
+  readonly memory: InboxMemory;
   /** The description of each send buffer. */
   readonly messages: WeakMap<Uint8Array, OutgoingMessage>;
 }
@@ -78,10 +66,10 @@ function works(libc: LibC): boolean {
     const message = new OutgoingMessage(libc, new Uint8Array(new ArrayBuffer(TRIAL_BYTES)));
     message.describe(libc, 0, TRIAL_BYTES, TRIAL_SEGMENT_BYTES);
     if (libc.sendMessage(fd, message) !== TRIAL_BYTES) return false;
-    const batch = new IncomingBatch(libc, 4, TRIAL_BYTES);
+    const batch = new IncomingBatch(libc, 4, () => new DatagramBuffer(libc, TRIAL_BYTES));
     const count = libc.receiveMessages(fd, batch);
     let bytes = 0;
-    for (let index = 0; index < count; index++) bytes += batch.datagram(index).length;
+    for (let index = 0; index < count; index++) bytes += batch.bytesAt(index);
     return bytes === TRIAL_BYTES;
   } finally {
     libc.close(fd);
@@ -117,64 +105,22 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
   await wrapper.bind({ fd, exclusive: true } as never);
   const { address, port } = socket.address();
 
-  /** Hands in what waits, and says how many bytes that were. */
-  const fetchWaiting = (firstBytes: number): number => {
-    const { batch } = context;
-    let bytes = 0;
-    let size = firstBytes >= LARGE_BYTES ? LARGE_BATCH_DATAGRAMS : BATCH_DATAGRAMS;
-    for (let calls = 0; calls < CALLS_PER_WAKE_MAX && firstBytes + bytes < WAKE_BYTES_MAX; calls++) {
-      const count = libc.receiveMessages(fd, batch, size);
-      if (count < 0) {
-        refused(libc.failure());
-        break;
-      }
-      for (let index = 0; index < count && closing === undefined; index++) {
-        const datagram = batch.datagram(index);
-        bytes += datagram.length;
-        options.onDatagram(datagram, peer!.host, peer!.port);
-      }
-      if (count < size || closing !== undefined) break;
-      if (bytes >= LARGE_BYTES * (size + 1)) size = LARGE_BATCH_DATAGRAMS;
-    }
-    return bytes;
-  };
-  // While datagrams keep coming they are fetched when readers have taken what came before, and the event
-  // loop is not asked: what `dgram` reads costs 64 KiB of memory for each, and the collector's time.
-  let polling = false;
-  let polledBytes = 0;
-  const poll = (): void => {
-    polling = false;
-    if (closing !== undefined) return;
-    const bytes = fetchWaiting(LARGE_BYTES);
-    if (bytes === 0) {
-      polledBytes = 0;
-      return;
-    }
-    options.onDrained?.();
-    startPolling(bytes);
-  };
-  const pollNext = (): void => process.nextTick(poll);
-  const startPolling = (bytes: number): void => {
-    if (polling) return;
-    polling = true;
-    polledBytes += bytes;
-    if (polledBytes < POLLED_BYTES_MAX) {
-      // Behind all promises that are settled by now, and all that they lead to.
-      void Promise.resolve().then(pollNext);
-    } else {
-      polledBytes = 0;
-      setImmediate(poll);
-    }
-  };
+  const inbox = new Inbox(context.memory, fd, {
+    onDatagram: (bytes) => options.onDatagram(bytes, peer!.host, peer!.port),
+    onDrained: () => options.onDrained?.(),
+    onFailure: () => refused(libc.failure()),
+    get isClosed() {
+      return closing !== undefined;
+    },
+  });
   let lastAt = Number.NEGATIVE_INFINITY;
   socket.on('message', (bytes, from) => {
-    options.onDatagram(bytes, from.address, from.port);
-    // A lone small datagram, as queries are, is answered before the kernel is asked for more.
     const now = performance.now();
-    if (peer !== undefined && (bytes.length >= LARGE_BYTES || now - lastAt < BUSY_MILLIS)) {
-      startPolling(bytes.length + fetchWaiting(bytes.length));
-    }
+    const isLone = bytes.length < LARGE_BYTES && now - lastAt > BUSY_MILLIS && inbox.isIdle;
     lastAt = now;
+    if (peer !== undefined && !isLone) return inbox.take(bytes);
+    // A lone small datagram, as queries are, is answered before the kernel is asked for more.
+    options.onDatagram(bytes, from.address, from.port);
     options.onDrained?.();
   });
 

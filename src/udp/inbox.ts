@@ -1,0 +1,147 @@
+/**
+ * What has arrived at one connected socket and is not yet looked at.
+ *
+ * ```text
+ *   kernel --fetch--> waiting --slice, once a turn--> onDatagram ... onDrained
+ * ```
+ *
+ * Fetching empties the kernel's queue in few calls, so that the event loop stops reading for us: what
+ * `dgram` reads costs 64 KiB of memory for each datagram, and it reads up to 32 of them before other sockets
+ * get their turn. Looking at what was fetched goes slice by slice, with a turn of the event loop between:
+ * an answer on another socket waits for one slice, not for a window full of bulk.
+ */
+
+import { KIB } from '../base/units.ts';
+import { DatagramBuffer, IncomingBatch, type LibC } from '../native/index.ts';
+
+/** Room for one datagram, or for many that the kernel glued together. */
+const BUFFER_BYTES = 64 * KIB;
+/** Datagrams of one receive call. */
+const BATCH_DATAGRAMS = 16;
+/** Receive calls of one fetch. */
+const FETCH_CALLS_MAX = 8;
+/** Fetched and not looked at, of one socket: at most this many, then the kernel's queue holds the rest. */
+const WAITING_MAX = 128;
+/** Bytes of one slice. */
+const SLICE_BYTES = 256 * KIB;
+/** Buffers kept for later, of all sockets: 8 MiB. */
+const BUFFERS_KEPT_MAX = 128;
+
+/** What all sockets share: the memory, and the description of a receive call. */
+export class InboxMemory {
+  readonly libc: LibC;
+  readonly batch: IncomingBatch;
+  readonly #free: DatagramBuffer[] = [];
+
+  constructor(libc: LibC) {
+    this.libc = libc;
+    this.batch = new IncomingBatch(libc, BATCH_DATAGRAMS, () => this.take());
+  }
+
+  take(): DatagramBuffer {
+    return this.#free.pop() ?? new DatagramBuffer(this.libc, BUFFER_BYTES);
+  }
+
+  give(buffer: DatagramBuffer): void {
+    if (this.#free.length < BUFFERS_KEPT_MAX) this.#free.push(buffer);
+  }
+}
+
+interface Waiting {
+  readonly bytes: Uint8Array;
+  /** To be given back; undefined where the bytes are the collector's. */
+  readonly buffer: DatagramBuffer | undefined;
+}
+
+export interface InboxOwner {
+  /** The bytes are borrowed for the call. */
+  onDatagram(bytes: Uint8Array): void;
+  onDrained(): void;
+  /** A receive call failed: ask libc why. */
+  onFailure(): void;
+  readonly isClosed: boolean;
+}
+
+export class Inbox {
+  readonly #memory: InboxMemory;
+  readonly #fd: number;
+  readonly #owner: InboxOwner;
+  readonly #waiting: Waiting[] = [];
+  #isDue = false;
+
+  constructor(memory: InboxMemory, fd: number, owner: InboxOwner) {
+    this.#memory = memory;
+    this.#fd = fd;
+    this.#owner = owner;
+  }
+
+  /** Whether nothing waits: only then may a datagram pass it by. */
+  get isIdle(): boolean {
+    return !this.#isDue;
+  }
+
+  /** The event loop has read a datagram that may have others behind it. */
+  take(bytes: Uint8Array): void {
+    if (this.#isDue) {
+      this.#waiting.push({ bytes, buffer: undefined });
+      this.#fetch();
+      return;
+    }
+    this.#owner.onDatagram(bytes);
+    this.#fetch();
+    this.#slice(bytes.length);
+  }
+
+  /** Gives all memory back. */
+  close(): void {
+    for (const { buffer } of this.#waiting) if (buffer !== undefined) this.#memory.give(buffer);
+    this.#waiting.length = 0;
+  }
+
+  #fetch(): void {
+    const { libc, batch } = this.#memory;
+    for (let calls = 0; calls < FETCH_CALLS_MAX && this.#waiting.length < WAITING_MAX; calls++) {
+      const count = libc.receiveMessages(this.#fd, batch);
+      if (count < 0) return this.#owner.onFailure();
+      for (let index = 0; index < count; index++) {
+        const bytes = batch.bytesAt(index);
+        const buffer = batch.take(index);
+        this.#waiting.push({ bytes: buffer.bytes.subarray(0, bytes), buffer });
+      }
+      if (count < batch.size) return;
+    }
+  }
+
+  /** Hands in the next slice, of which `bytes` are through already, and sees to the one after it. */
+  #slice(bytes: number): void {
+    const { isClosed } = this.#owner;
+    if (isClosed) return this.close();
+    let count = 0;
+    for (let sliced = bytes; sliced < SLICE_BYTES && count < this.#waiting.length; count++) {
+      const { bytes: datagram, buffer } = this.#waiting[count]!;
+      sliced += datagram.length;
+      this.#owner.onDatagram(datagram);
+      if (buffer !== undefined) this.#memory.give(buffer);
+      if (this.#owner.isClosed) break;
+    }
+    this.#waiting.splice(0, count);
+    this.#owner.onDrained();
+    if (this.#owner.isClosed) return this.close();
+    if (this.#waiting.length === 0 && count === 0) return;
+    this.#isDue = true;
+    setImmediate(this.#next);
+    setImmediate(this.#fetchLate);
+  }
+
+  readonly #next = (): void => {
+    this.#isDue = false;
+    if (this.#owner.isClosed) return this.close();
+    if (this.#waiting.length === 0) this.#fetch();
+    if (this.#waiting.length > 0) this.#slice(0);
+  };
+
+  /** What came while this turn's slice was worked on, before the event loop reads it for us. */
+  readonly #fetchLate = (): void => {
+    if (this.#isDue && !this.#owner.isClosed) this.#fetch();
+  };
+}
