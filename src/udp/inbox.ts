@@ -23,7 +23,7 @@ const FETCH_CALLS_MAX = 8;
 /** Fetched and not looked at, of one socket: at most this many, then the kernel's queue holds the rest. */
 const WAITING_MAX = 128;
 /** Bytes of one slice. */
-const SLICE_BYTES = 256 * KIB;
+const SLICE_BYTES = 128 * KIB;
 /** Buffers kept for later, of all sockets: 8 MiB. */
 const BUFFERS_KEPT_MAX = 128;
 
