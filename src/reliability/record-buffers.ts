@@ -6,8 +6,8 @@
 
 import { SEALED_RECORD_BYTES_MAX } from '../wire/index.ts';
 
-/** Buffers kept for later: 16 MiB. More are left to the collector. */
-export const RECORD_BUFFERS_KEPT_MAX = 256;
+/** Buffers kept for later: 32 MiB. More are left to the collector. */
+export const RECORD_BUFFERS_KEPT_MAX = 512;
 /** Below this share of a full record a buffer of its own is cheaper than a pooled one. */
 const POOLED_BYTES_MIN = SEALED_RECORD_BYTES_MAX / 4;
 

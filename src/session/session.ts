@@ -1,7 +1,6 @@
 /**
  * One session: joins crypto and reliability. Pure: time comes in as an argument, datagrams and
  * events go out by polling: `handleDatagram`, `handleTimeout`, `nextTimeout`, `pollTransmit`, `pollEvent`.
- *
  * Left out: the handshake (`front.ts`, `initiator.ts`), promises and sockets (`udp/`).
  */
 
@@ -119,7 +118,6 @@ export class Session {
   get isLive(): boolean {
     return this.#live;
   }
-
   get rttMicros(): Micros {
     return this.#transmitter.rttMicros;
   }
@@ -143,7 +141,12 @@ export class Session {
     return this.#transmitter.recordBytes;
   }
 
-  /** Sealed bytes of flows that have not been sent once. */
+  /** Whether frames wait to be sent. */
+  get hasFrames(): boolean {
+    return !this.#outbox.empty || this.#flows.hasCreditDue;
+  }
+
+  /** Sealed, and not sent once. */
   get unsentBytes(): number {
     return this.#flows.unsentBytes;
   }

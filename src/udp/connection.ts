@@ -31,6 +31,8 @@ import type { DatagramSocket } from './host.ts';
 const SENDS_PER_FLUSH_MAX = 16;
 /** Unsent bytes of flows that are worth a send before the tick ends. */
 const PUMP_BYTES_MIN = 48 * KIB;
+/** Bytes of input, with more waiting, after which acknowledgements leave all the same. */
+const HELD_INPUT_BYTES_MAX = 512 * KIB;
 const EMPTY = new Uint8Array(0);
 
 export interface ConnectionOptions {
@@ -68,8 +70,8 @@ export class SessionConnection implements Connection {
   #timerAt: Micros | undefined;
   #flushDue = false;
   #inFlush = false;
-  /** Something was handed in, and the socket will say when that was all. */
-  #hasInput = false;
+  /** Handed in since the last flush, by a socket that says when that was all. */
+  #inputBytes = 0;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -110,13 +112,19 @@ export class SessionConnection implements Connection {
 
   handleDatagram(bytes: Uint8Array): void {
     this.#session.handleDatagram(this.#options.clock.now(), bytes);
-    if (this.#socket.drains === true) this.#hasInput = true;
+    if (this.#socket.drains === true) this.#inputBytes += bytes.length;
     else this.touch();
   }
 
-  /** All that had arrived has been handed in: what it brings leaves now. */
-  handleDrained(): void {
-    if (this.#hasInput) this.#flush();
+  /**
+   * What had arrived has been handed in: what it brings leaves now. While more waits, acknowledgements and
+   * credit are gathered for a while: each costs the sender a wake-up, and it can't have run dry.
+   */
+  handleDrained(hasMore: boolean): void {
+    if (this.#inputBytes === 0) return;
+    // What readers and handlers have to say of it schedules a flush of its own.
+    if (hasMore && !this.#flushDue && this.#inputBytes < HELD_INPUT_BYTES_MAX) this.#pollEvents();
+    else this.#flush();
   }
 
   handleRefused(): void {
@@ -193,7 +201,7 @@ export class SessionConnection implements Connection {
 
   #flush(): void {
     this.#flushDue = false;
-    this.#hasInput = false;
+    this.#inputBytes = 0;
     if (this.#closeReason !== undefined) return;
     const now = this.#options.clock.now();
     this.#inFlush = true;

@@ -124,7 +124,7 @@ export class PromisedReceiveFlow implements ReceiveFlow {
       const record = this.#session.readRecord(this.#id);
       if (record !== undefined) {
         if (record.dataLeft === 0) this.#end();
-        this.#touch();
+        if (this.#session.hasFrames) this.#touch();
         return record;
       }
       if (this.#error !== undefined) throw this.#error;

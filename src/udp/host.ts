@@ -14,8 +14,11 @@ export interface DatagramSocketOptions {
    * and with receive offload several datagrams glued together: packets carry their own length.
    */
   readonly onDatagram: (bytes: Uint8Array, fromHost: string, fromPort: number) => void;
-  /** Called by sockets that `drain`, when all that had arrived has been handed in. */
-  readonly onDrained?: () => void;
+  /**
+   * Called by sockets that `drain`, when all that had arrived has been handed in, or a slice of it:
+   * `hasMore` says that another waits.
+   */
+  readonly onDrained?: (hasMore: boolean) => void;
   /** Called when the peer's host reported that the connected port is closed (ICMP). */
   readonly onRefused: () => void;
 }

@@ -24,8 +24,8 @@ const FETCH_CALLS_MAX = 8;
 const WAITING_MAX = 128;
 /** Bytes of one slice. */
 const SLICE_BYTES = 128 * KIB;
-/** Buffers kept for later, of all sockets: 8 MiB. */
-const BUFFERS_KEPT_MAX = 128;
+/** Buffers kept for later, of all sockets: at most 32 MiB. */
+const BUFFERS_KEPT_MAX = 512;
 
 /** What all sockets share: the memory, and the description of a receive call. */
 export class InboxMemory {
@@ -56,7 +56,8 @@ interface Waiting {
 export interface InboxOwner {
   /** The bytes are borrowed for the call. */
   onDatagram(bytes: Uint8Array): void;
-  onDrained(): void;
+  /** A slice was handed in; `hasMore` says that another waits. */
+  onDrained(hasMore: boolean): void;
   /** A receive call failed: ask libc why. */
   onFailure(): void;
   readonly isClosed: boolean;
@@ -125,7 +126,7 @@ export class Inbox {
       if (this.#owner.isClosed) break;
     }
     this.#waiting.splice(0, count);
-    this.#owner.onDrained();
+    this.#owner.onDrained(this.#waiting.length > 0);
     if (this.#owner.isClosed) return this.close();
     if (this.#waiting.length === 0 && count === 0) return;
     this.#isDue = true;

@@ -107,7 +107,7 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
 
   const inbox = new Inbox(context.memory, fd, {
     onDatagram: (bytes) => options.onDatagram(bytes, peer!.host, peer!.port),
-    onDrained: () => options.onDrained?.(),
+    onDrained: (hasMore) => options.onDrained?.(hasMore),
     onFailure: () => refused(libc.failure()),
     get isClosed() {
       return closing !== undefined;
@@ -121,7 +121,7 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
     if (peer !== undefined && !isLone) return inbox.take(bytes);
     // A lone small datagram, as queries are, is answered before the kernel is asked for more.
     options.onDatagram(bytes, from.address, from.port);
-    options.onDrained?.();
+    options.onDrained?.(false);
   });
 
   return {

@@ -101,7 +101,7 @@ export class UdpTransport implements Transport {
         if (connection !== undefined) connection.handleDatagram(bytes);
         else if (fromHost === peerHost && fromPort === port) attempt?.handleDatagram(bytes);
       },
-      onDrained: () => connection?.handleDrained(),
+      onDrained: (hasMore) => connection?.handleDrained(hasMore),
       onRefused: () => connection?.handleRefused(),
     });
     try {
@@ -178,7 +178,7 @@ export class UdpTransport implements Transport {
       const socket = await this.#openSessionSocket({
         host: front.host,
         onDatagram: (bytes) => connection?.handleDatagram(bytes),
-        onDrained: () => connection?.handleDrained(),
+        onDrained: (hasMore) => connection?.handleDrained(hasMore),
         onRefused: () => connection?.handleRefused(),
       });
       opened = socket;
