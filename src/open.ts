@@ -271,6 +271,7 @@ function transportOf(options: CommonOptions): UdpTransport {
       rights: rights === undefined ? ALL_RIGHTS : { ...NO_RIGHTS, ...rights },
     })),
     defer: deferToTurn,
+    turn: setImmediate,
     resolve: resolveHost,
     log,
     ...(options.sessionPorts === undefined ? {} : { sessionPorts: options.sessionPorts }),

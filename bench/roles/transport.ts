@@ -20,6 +20,7 @@ export function openTransport(secretHex: string): Transport {
       },
     ],
     defer: deferToTurn,
+    turn: setImmediate,
     resolve: async (host) => host,
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
   });

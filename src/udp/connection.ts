@@ -41,6 +41,8 @@ export interface ConnectionOptions {
   readonly clock: Clock;
   /** Runs a function after what is going on now, within the same tick. */
   readonly defer: (run: () => void) => void;
+  /** Runs a function after other sockets and timers had their turn. */
+  readonly turn: (run: () => void) => void;
   readonly buffers: BufferPool;
   readonly peerHost: string;
   readonly peerPort: number;
@@ -353,7 +355,12 @@ export class SessionConnection implements Connection {
   }
 
   #sendFlow(id: number): PromisedSendFlow {
-    return new PromisedSendFlow(id, this.#session, this.touch, this.#pump, () => this.#sending.delete(id));
+    return new PromisedSendFlow(
+      id,
+      this.#session,
+      { touch: this.touch, pump: this.#pump, turn: this.#options.turn },
+      () => this.#sending.delete(id),
+    );
   }
 
   #receiveFlow(id: number): PromisedReceiveFlow {

@@ -1,6 +1,7 @@
 /** The flows of a connection as promises: waiting for room, for records, for the end. */
 
 import { GramlineError } from '../base/errors.ts';
+import { KIB } from '../base/units.ts';
 import type { FlowRecord, ReceiveFlow, SendFlow } from '../nodes/ports.ts';
 import { resultError } from '../nodes/results.ts';
 import type { Session } from '../session/index.ts';
@@ -23,11 +24,17 @@ class Waiters {
 /** Does what `Connection` needs after a change: schedules a flush. */
 type Touch = () => void;
 
+/** Payload bytes that one flow takes without a turn of the event loop. */
+const TURN_BYTES = 256 * KIB;
+
 export class PromisedSendFlow implements SendFlow {
   readonly #id: number;
   readonly #session: Session;
   readonly #touch: Touch;
   readonly #pump: () => void;
+  readonly #turn: (run: () => void) => void;
+  /** Written since the event loop had its last turn. */
+  #unturnedBytes = 0;
   readonly #forget: () => void;
   readonly #changed = new Waiters();
   #writable = true;
@@ -35,14 +42,20 @@ export class PromisedSendFlow implements SendFlow {
   #error: GramlineError | undefined;
 
   /**
-   * `pump` sends what fills whole sends by now; `forget` is called when nothing more is to be told to
-   * this flow.
+   * `pump` sends what fills whole sends by now, `turn` runs a function after a turn of the event loop;
+   * `forget` is called when nothing more is to be told to this flow.
    */
-  constructor(id: number, session: Session, touch: Touch, pump: () => void, forget: () => void) {
+  constructor(
+    id: number,
+    session: Session,
+    driver: { readonly touch: Touch; readonly pump: () => void; readonly turn: (run: () => void) => void },
+    forget: () => void,
+  ) {
     this.#id = id;
     this.#session = session;
-    this.#touch = touch;
-    this.#pump = pump;
+    this.#touch = driver.touch;
+    this.#pump = driver.pump;
+    this.#turn = driver.turn;
     this.#forget = forget;
   }
 
@@ -57,6 +70,13 @@ export class PromisedSendFlow implements SendFlow {
     // Sealed and sent in turn: the peer opens this record while the next one is made.
     this.#pump();
     this.#touch();
+    this.#unturnedBytes += record.payload.length;
+    if (this.#unturnedBytes >= TURN_BYTES) {
+      // Answers that other sockets have brought are not kept waiting by a writer with a full window.
+      this.#unturnedBytes = 0;
+      await new Promise<void>(this.#turn);
+      if (this.#error !== undefined) throw this.#error;
+    }
     while (!this.#writable) {
       await this.#changed.wait();
       if (this.#error !== undefined) throw this.#error;

@@ -56,6 +56,8 @@ export interface TransportOptions {
   /** All that the front port accepts; the first one is used to connect. */
   readonly secrets: readonly FrontSecret[];
   readonly defer: (run: () => void) => void;
+  /** Runs a function after other sockets and timers had their turn; `defer` by default. */
+  readonly turn?: (run: () => void) => void;
   /** Names to IP addresses. */
   readonly resolve: (host: string) => Promise<string>;
   readonly log: Log;
@@ -261,6 +263,7 @@ export class UdpTransport implements Transport {
       socket,
       clock: this.#options.clock,
       defer: this.#options.defer,
+      turn: this.#options.turn ?? this.#options.defer,
       buffers: this.#buffers,
       peerHost,
       peerPort,

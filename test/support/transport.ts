@@ -24,6 +24,7 @@ export function loopbackTransport(options: Partial<TransportOptions> = {}): UdpT
     suite: nodeSuite,
     secrets: [frontSecret(SECRET)],
     defer: deferToTurn,
+    turn: setImmediate,
     resolve: async (host) => (await lookup(host)).address,
     log: SILENT,
     ...options,
