@@ -119,8 +119,8 @@ export class SessionConnection implements Connection {
   }
 
   /**
-   * What had arrived has been handed in: what it brings leaves now. While more waits, acknowledgements and
-   * credit are gathered for a while: each costs the sender a wake-up, and it can't have run dry.
+   * What had arrived has been handed in: what it brings leaves now. [ACK-5] While more waits,
+   * acknowledgements are gathered for a while: each costs the sender a wake-up, and it can't have run dry.
    */
   handleDrained(hasMore: boolean): void {
     if (this.#inputBytes === 0) return;
