@@ -68,6 +68,8 @@ export class SessionConnection implements Connection {
   readonly #receiving = new Map<number, PromisedReceiveFlow>();
   #resolveClosed!: (reason: CloseReason) => void;
   #closeReason: CloseReason | undefined;
+  /** Whether all that waited has been told that the session is over. */
+  #hasEnded = false;
   #timer: Timer | undefined;
   #timerAt: Micros | undefined;
   #flushDue = false;
@@ -125,8 +127,11 @@ export class SessionConnection implements Connection {
   handleDrained(hasMore: boolean): void {
     if (this.#inputBytes === 0) return;
     // What readers and handlers have to say of it schedules a flush of its own.
-    if (hasMore && !this.#flushDue && this.#inputBytes < HELD_INPUT_BYTES_MAX) this.#pollEvents();
-    else this.#flush();
+    if (hasMore && !this.#flushDue && this.#inputBytes < HELD_INPUT_BYTES_MAX) {
+      this.#pollEvents();
+      if (this.#closeReason === undefined) return;
+    }
+    this.#flush();
   }
 
   handleRefused(): void {
@@ -190,7 +195,7 @@ export class SessionConnection implements Connection {
   };
 
   #scheduleFlush(): void {
-    if (this.#flushDue || this.#closeReason !== undefined) return;
+    if (this.#flushDue || this.#hasEnded) return;
     this.#flushDue = true;
     this.#options.defer(this.#runFlush);
   }
@@ -204,7 +209,7 @@ export class SessionConnection implements Connection {
   #flush(): void {
     this.#flushDue = false;
     this.#inputBytes = 0;
-    if (this.#closeReason !== undefined) return;
+    if (this.#hasEnded) return;
     const now = this.#options.clock.now();
     this.#inFlush = true;
     try {
@@ -387,6 +392,7 @@ export class SessionConnection implements Connection {
   #end(): void {
     const reason = this.#closeReason;
     assert(reason !== undefined, 'ended without a reason');
+    this.#hasEnded = true;
     this.#timer?.cancel();
     const error = this.#closedError();
     this.#calls.end(error);
