@@ -22,6 +22,11 @@ const BATCH_DATAGRAMS = 16;
 const FETCH_CALLS_MAX = 8;
 /** Fetched and not looked at, of one socket: at most this many, then the kernel's queue holds the rest. */
 const WAITING_MAX = 128;
+/**
+ * With those that the event loop has read for us at most this many, then one more is lost: far more than a
+ * peer may have under way, so that only a flood meets it.
+ */
+export const WAITING_READ_MAX = 1_024;
 /** Bytes of one slice. */
 const SLICE_BYTES = 128 * KIB;
 /** Buffers kept for later, of all sockets: at most 32 MiB. */
@@ -84,7 +89,7 @@ export class Inbox {
   /** The event loop has read a datagram that may have others behind it. */
   take(bytes: Uint8Array): void {
     if (this.#isDue) {
-      this.#waiting.push({ bytes, buffer: undefined });
+      if (this.#waiting.length < WAITING_READ_MAX) this.#waiting.push({ bytes, buffer: undefined });
       this.#fetch();
       return;
     }
@@ -100,6 +105,8 @@ export class Inbox {
   }
 
   #fetch(): void {
+    // Its number may be another socket's by now.
+    if (this.#owner.isClosed) return;
     const { libc, batch } = this.#memory;
     for (let calls = 0; calls < FETCH_CALLS_MAX && this.#waiting.length < WAITING_MAX; calls++) {
       const count = libc.receiveMessages(this.#fd, batch);
@@ -118,8 +125,10 @@ export class Inbox {
     const { isClosed } = this.#owner;
     if (isClosed) return this.close();
     let count = 0;
-    for (let sliced = bytes; sliced < SLICE_BYTES && count < this.#waiting.length; count++) {
+    for (let sliced = bytes; sliced < SLICE_BYTES && count < this.#waiting.length; ) {
       const { bytes: datagram, buffer } = this.#waiting[count]!;
+      // Off the list before its memory is given back: `close` gives back what is on it.
+      count += 1;
       sliced += datagram.length;
       this.#owner.onDatagram(datagram);
       if (buffer !== undefined) this.#memory.give(buffer);
