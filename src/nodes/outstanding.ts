@@ -3,6 +3,8 @@
 export class Outstanding {
   readonly #bytesMax: number;
   #bytes = 0;
+  /** Pieces of work under way: one of no bytes counts, too. */
+  #count = 0;
   #failure: unknown;
   #failed = false;
   #wake: (() => void) | undefined;
@@ -15,8 +17,10 @@ export class Outstanding {
   /** Counts `bytes` until `work` ends, then calls `release`, also when it fails. */
   add(work: Promise<void>, bytes: number, release: () => void): void {
     this.#bytes += bytes;
+    this.#count += 1;
     const end = (): void => {
       this.#bytes -= bytes;
+      this.#count -= 1;
       release();
       this.#wake?.();
     };
@@ -40,7 +44,7 @@ export class Outstanding {
 
   /** Resolves when nothing is under way. Rejects with the first failure of any work, and not before its end. */
   async drained(): Promise<void> {
-    while (this.#bytes > 0) await this.#change();
+    while (this.#count > 0) await this.#change();
     if (this.#failed) throw this.#failure;
   }
 
