@@ -205,8 +205,10 @@ async function send(
   const packer = new RecordPacker(compression, () => context.clock.now());
   let doneBytes = 0;
   try {
-    const pieceBytes = (): number =>
-      Math.min(recordBytes, ...places.map(({ call }) => call.send.recordBytes));
+    const pieceBytes = (): number => {
+      const working = places.filter((place) => place.failure === undefined);
+      return Math.min(recordBytes, ...working.map(({ call }) => call.send.recordBytes));
+    };
     for await (const plain of cut(abortable(source, options.signal), bytes, pieceBytes)) {
       options.signal?.throwIfAborted();
       // The record leaves before it is hashed: the node works on it meanwhile.

@@ -4,7 +4,7 @@ import { GramlineError } from '../base/errors.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import type { Call, CallOptions, Clock, Reply, Timer } from '../nodes/ports.ts';
 import { resultError } from '../nodes/results.ts';
-import { ResultCode } from '../wire/index.ts';
+import { RECORD_BYTES_MAX, ResultCode } from '../wire/index.ts';
 
 /** How long a caller waits for a reply unless it says otherwise. */
 const CALL_TIMEOUT_MICROS: Micros = seconds(10);
@@ -110,7 +110,7 @@ export function failedCall(error: unknown): Call {
   const fail = (): Promise<never> => Promise.reject(error);
   return {
     reply,
-    send: { recordBytes: 0, write: fail, delivered: fail, reset: () => undefined },
+    send: { recordBytes: RECORD_BYTES_MAX, write: fail, delivered: fail, reset: () => undefined },
     receive: { next: fail, stop: () => undefined },
   };
 }

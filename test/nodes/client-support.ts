@@ -1,6 +1,7 @@
 /** A cluster that is made of answers: what a client asks is a function call, and time is virtual. */
 
 import { VirtualClock } from '../../sim/virtual-clock.ts';
+import { assert } from '../../src/base/assert.ts';
 import { GramlineError } from '../../src/base/errors.ts';
 import { type Micros, micros } from '../../src/base/units.ts';
 import { Client } from '../../src/nodes/client.ts';
@@ -14,6 +15,7 @@ import type {
   Transport,
 } from '../../src/nodes/ports.ts';
 import { lz4Compression, nodeHashing } from '../../src/store/index.ts';
+import { failedCall } from '../../src/udp/calls.ts';
 import { ALL_RIGHTS, SILENT } from '../support/transport.ts';
 
 export const HUB = '10.0.0.1:7400';
@@ -35,6 +37,8 @@ export interface Answers {
   readonly answer: (question: Question) => Reply | Promise<Reply>;
   /** How long a record waits for room; at once by default. */
   readonly room?: (address: string) => Promise<void> | undefined;
+  /** Why a call comes to nothing before it begins; none does by default. */
+  readonly refusal?: (address: string, kind: number) => GramlineError | undefined;
 }
 
 export class ScriptedConnection implements Connection {
@@ -75,6 +79,8 @@ export class ScriptedConnection implements Connection {
   }
 
   call(kind: number, body: Uint8Array, options: CallOptions & { sends?: boolean } = {}): Call {
+    const refusal = this.#answers.refusal?.(this.#address, kind);
+    if (refusal !== undefined) return failedCall(refusal);
     let onSent = (): void => undefined;
     const sent = new Promise<void>((resolve) => {
       onSent = resolve;
@@ -97,6 +103,7 @@ export class ScriptedConnection implements Connection {
       send: {
         recordBytes: 65_536,
         write: async (record) => {
+          assert(record.plainBytes > 0 || record.dataLeft === 0, 'empty record in the middle of a flow');
           await Promise.race([this.#answers.room?.(this.#address), aborted, this.#broken]);
           if (record.dataLeft === 0) onSent();
         },

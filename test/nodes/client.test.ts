@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { fromHex } from '../../src/base/bytes.ts';
+import { GramlineError } from '../../src/base/errors.ts';
 import { millis } from '../../src/base/units.ts';
 import { STORE_ANSWER_MICROS, STORE_STALL_MICROS } from '../../src/nodes/put.ts';
 import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
@@ -132,6 +133,19 @@ describe('a node that is silent during a put', () => {
     const { value, tookMicros } = await finish(client.put(OBJECT));
     expect(value?.replicas).toBe(2);
     expect(tookMicros).toBe(STORE_STALL_MICROS);
+  });
+
+  it('or refuses it before it began does not hold up the others either', async () => {
+    const { client, finish } = scriptedClient({
+      answer: healthy(() => undefined),
+      refusal: (address, kind) =>
+        kind === QueryKind.STORE && address === NODES[0]
+          ? new GramlineError('GRAMLINE_BUSY', 'too many flows', { retryable: true })
+          : undefined,
+    });
+    const { value, error } = await finish(client.put(OBJECT));
+    expect(error).toBeUndefined();
+    expect(value?.replicas).toBe(2);
   });
 
   it('fails the put that asked for all of them', async () => {
