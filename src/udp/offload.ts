@@ -97,6 +97,12 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
   const { socket } = wrapper;
   let peer: Peer | undefined;
   let closing: Promise<void> | undefined;
+  /** Ends of sends that wait for room: `dgram` forgets those that it has not begun when it is closed. */
+  const waiting = new Set<() => void>();
+  const close = async (): Promise<void> => {
+    await wrapper.close();
+    for (const end of waiting) end();
+  };
   const refused = (code: string | undefined): void => {
     // [SES-13] A refusal is a fact about the peer, not a failure of ours.
     if (code === 'ECONNREFUSED' && peer !== undefined && closing === undefined) options.onRefused();
@@ -138,13 +144,17 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
       if (closing === undefined) {
         if (to !== undefined) return sendThrough(socket, buffer, 0, bytes, segmentBytes, to, onSent);
         if (sendNow(context, fd, buffer, bytes, segmentBytes, refused) === 'blocked') {
-          return sendThrough(socket, buffer, 0, bytes, segmentBytes, peer!, onSent);
+          const end = (): void => {
+            if (waiting.delete(end)) onSent?.();
+          };
+          waiting.add(end);
+          return sendThrough(socket, buffer, 0, bytes, segmentBytes, peer!, end);
         }
       }
       onSent?.();
     },
     close() {
-      closing ??= wrapper.close();
+      closing ??= close();
       return closing;
     },
   };

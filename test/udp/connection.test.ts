@@ -10,6 +10,7 @@ import { ALL_RIGHTS } from '../support/transport.ts';
 
 /** A connection whose deferred work and datagrams the test has in its hands. */
 function open() {
+  const clock = new VirtualClock();
   const deferred: (() => void)[] = [];
   const sent: Uint8Array[] = [];
   const state = { socketClosed: false };
@@ -27,9 +28,9 @@ function open() {
     },
   };
   const connection = new SessionConnection({
-    session: makeSession('responder'),
+    session: makeSession('responder', { now: clock.now() }),
     socket,
-    clock: new VirtualClock(START),
+    clock,
     defer: (run) => deferred.push(run),
     turn: (run) => deferred.push(run),
     buffers: new BufferPool(4),

@@ -1,6 +1,7 @@
 /** What every datagram host promises, with offload and without, and both ways between them. */
 
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { LibC } from '../../src/native/index.ts';
 import type { DatagramHost, DatagramSocket } from '../../src/udp/host.ts';
 import { tryOffload } from '../../src/udp/offload.ts';
 import { plainHost } from '../../src/udp/sockets.ts';
@@ -41,6 +42,26 @@ function numbered(bytes: number): Uint8Array {
 const total = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0);
 
 describe.skipIf(offloaded === undefined)('segmentation offload', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  it.each([
+    ['at once', false],
+    ['a turn later', true],
+  ])('gives the buffer of a send that had to wait back when it is closed %s', async (_when, later) => {
+    const [left, right] = [await open(offloaded!), await open(offloaded!)];
+    await connectBoth(left.socket, right.socket);
+    vi.spyOn(LibC.prototype, 'sendMessage').mockReturnValue(-1);
+    vi.spyOn(LibC.prototype, 'failure').mockReturnValue('EAGAIN');
+    let sent = 0;
+    left.socket.send(numbered(3_000), 3_000, 1_200, undefined, () => {
+      sent += 1;
+    });
+    if (later) await eventually('all is there', () => total(right.got) === 3_000);
+    await left.socket.close();
+    expect(sent).toBe(1);
+    await right.socket.close();
+  });
+
   it('works on this machine', () => {
     expect(offloaded?.offload).toBe(true);
   });
