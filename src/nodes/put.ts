@@ -33,7 +33,7 @@ import {
   type Replica,
 } from './client.ts';
 import type { ConnectionCache } from './connection-cache.ts';
-import type { Call, FlowRecord } from './ports.ts';
+import type { Call, FlowRecord, Reply } from './ports.ts';
 import { RecordPacker } from './records.ts';
 import { resultError } from './results.ts';
 import { every, readReply, StallWatch, within } from './roles.ts';
@@ -68,6 +68,8 @@ interface Place {
   readonly stop: AbortController;
   /** Ends it when it gives no room for too long. */
   readonly watch: StallWatch;
+  /** Whether the last record was handed over, which its node may then answer at any time. */
+  isSent: boolean;
   failure: unknown;
 }
 
@@ -162,15 +164,12 @@ async function openPlaces(
         lease[Symbol.dispose]();
       };
       call.reply.then(finish, finish);
-      const place: Place = { replica, call, stop, watch, failure: undefined };
+      const place: Place = { replica, call, stop, watch, isSent: false, failure: undefined };
       // A refusal before the last byte ends this place's sending.
       call.reply.then(
         (reply) => {
-          if (reply.code === ResultCode.OK) return;
-          place.failure ??=
-            reply.code === ResultCode.NO_SPACE
-              ? noSpaceError(reply, bytes)
-              : resultError(reply.code, 'storing');
+          if (reply.code === ResultCode.OK && place.isSent) return;
+          place.failure ??= storeError(reply, bytes);
           call.send.reset(ResultCode.ABORTED);
         },
         (error: unknown) => {
@@ -185,6 +184,14 @@ async function openPlaces(
   if (places.length >= leastPlaces(context)) return places;
   for (const place of places) leave(place, new GramlineError('GRAMLINE_ABORTED', 'too few nodes answer'));
   throw opened.find((result) => result.status === 'rejected')!.reason;
+}
+
+/** Why a node that answered so does not store the object. */
+function storeError(reply: Reply, bytes: number): GramlineError {
+  if (reply.code === ResultCode.NO_SPACE) return noSpaceError(reply, bytes);
+  if (reply.code !== ResultCode.OK) return resultError(reply.code, 'storing');
+  // Nobody would watch it any more, and it may never take the rest.
+  return new GramlineError('GRAMLINE_PROTOCOL', 'storing: the node answered before it had the whole object');
 }
 
 /** Places that must work to the end: all that the caller asked for, or any where it did not say. */
@@ -241,7 +248,11 @@ async function writeTo(place: Place, record: Omit<FlowRecord, 'offset'>): Promis
   if (place.failure !== undefined) return;
   try {
     place.watch.begin();
-    await place.call.send.write(record);
+    const isLast = record.dataLeft === 0;
+    if (isLast) place.isSent = true;
+    const written = place.call.send.write(record);
+    // A node that has answered perhaps takes no more.
+    await (isLast ? Promise.race([written, place.call.reply]) : written);
     place.watch.end();
   } catch (error) {
     leave(place, error);

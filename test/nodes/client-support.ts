@@ -94,6 +94,11 @@ export class ScriptedConnection implements Connection {
     );
     const reply = Promise.race([answered, aborted, this.#broken]);
     reply.catch(() => undefined);
+    let reset = (): void => undefined;
+    const wasReset = new Promise<never>((_resolve, reject) => {
+      reset = () => reject(new GramlineError('GRAMLINE_ABORTED', 'the flow was reset', { retryable: true }));
+    });
+    wasReset.catch(() => undefined);
     let stop = (): void => undefined;
     const stopped = new Promise<undefined>((resolve) => {
       stop = () => resolve(undefined);
@@ -104,11 +109,11 @@ export class ScriptedConnection implements Connection {
         recordBytes: 65_536,
         write: async (record) => {
           assert(record.plainBytes > 0 || record.dataLeft === 0, 'empty record in the middle of a flow');
-          await Promise.race([this.#answers.room?.(this.#address), aborted, this.#broken]);
+          await Promise.race([this.#answers.room?.(this.#address), aborted, wasReset, this.#broken]);
           if (record.dataLeft === 0) onSent();
         },
         delivered: async () => undefined,
-        reset: () => undefined,
+        reset,
       },
       receive: { next: () => Promise.race([silence(), stopped]), stop },
     };

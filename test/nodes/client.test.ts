@@ -148,6 +148,37 @@ describe('a node that is silent during a put', () => {
     expect(value?.replicas).toBe(2);
   });
 
+  it.each([
+    ['at once', 1, 2],
+    // It tells the right hash: then how it came to it is its own matter.
+    ['at the last record', 4, 3],
+  ])(
+    'and says that it is done %s does not hold up the others either',
+    async (_when, silentFrom, replicas) => {
+      const stored = { hash: sha256(OBJECT), receipt: new Uint8Array(RECEIPT_BYTES) };
+      let records = 0;
+      let answer = (): void => undefined;
+      const isSilent = new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      const { client, finish } = scriptedClient({
+        answer: healthy(({ kind, address }) =>
+          kind === QueryKind.STORE && address === NODES[0]
+            ? isSilent.then(() => reply(0, encodeMessage(storeReply, stored)))
+            : undefined,
+        ),
+        room: (address) => {
+          if (address !== NODES[0]) return undefined;
+          records += 1;
+          if (records < silentFrom) return undefined;
+          answer();
+          return silence();
+        },
+      });
+      expect((await finish(client.put(OBJECT))).value?.replicas).toBe(replicas);
+    },
+  );
+
   it('fails the put that asked for all of them', async () => {
     const { client, finish } = scriptedClient({
       answer: healthy(({ kind, address }) =>
