@@ -24,6 +24,7 @@ export class AnnouncedWriter implements ObjectWriter {
   #appended: Promise<unknown> = Promise.resolve();
   #finishing: Promise<unknown> | undefined;
   #ended: 'no' | 'finished' | 'aborted' = 'no';
+  #discarding: Promise<void> | undefined;
   /** Why the writer ended by itself. */
   #failure: unknown;
 
@@ -81,8 +82,11 @@ export class AnnouncedWriter implements ObjectWriter {
   }
 
   async #discard(): Promise<void> {
+    // Whoever began it hears how it failed; all others wait for its end.
+    if (this.#discarding !== undefined) return this.#discarding.catch(() => {});
     if (this.#ended !== 'no') return;
     this.#ended = 'aborted';
-    await this.#sink.discard();
+    this.#discarding = this.#sink.discard();
+    await this.#discarding;
   }
 }
