@@ -493,6 +493,8 @@ class Socket implements DatagramSocket {
   readonly port: number;
   readonly owner: Process;
   readonly buffer = new SocketBuffer();
+  /** As on a machine: a socket with offload says when it has handed in all that waited, or a slice of it. */
+  readonly drains: boolean;
   /** Known where the host has {@link ReceiveLimits}. */
   readonly receiveBufferBytes?: number;
   readonly #network: VirtualNetwork;
@@ -519,6 +521,7 @@ class Socket implements DatagramSocket {
     this.#clock = clock;
     this.#machine = machine;
     this.owner = owner;
+    this.drains = owner.offload;
     this.host = options.host;
     this.port = port;
     this.#options = options;
@@ -631,6 +634,9 @@ class Socket implements DatagramSocket {
       if (this.#state !== 'open') return;
       this.#network.statistics.callbacks += 1;
       this.#options.onDatagram(joined, from.host, from.port);
+      // Borrowed for the call: whoever looks later is found.
+      joined.fill(0xee);
+      if (this.#state === 'open') this.#options.onDrained?.(start < arrivals.length);
     }
   }
 

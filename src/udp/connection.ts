@@ -27,7 +27,7 @@ import { failedCall, noFlowError, PendingCalls, tooManyQueries } from './calls.t
 import { PromisedReceiveFlow, PromisedSendFlow } from './flows.ts';
 import type { DatagramSocket } from './host.ts';
 
-/** Sends of one flush: then the loop turns, so that acks and timers get their turn. */
+/** Sends of one flush: then what else is due gets its turn. */
 const SENDS_PER_FLUSH_MAX = 16;
 /** Unsent bytes of flows that are worth a send before the tick ends. */
 const PUMP_BYTES_MIN = 48 * KIB;

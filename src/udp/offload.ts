@@ -108,7 +108,12 @@ async function openOffloaded(context: Context, options: DatagramSocketOptions): 
     if (code === 'ECONNREFUSED' && peer !== undefined && closing === undefined) options.onRefused();
   };
   socket.on('error', (error: NodeJS.ErrnoException) => refused(error.code));
-  await wrapper.bind({ fd, exclusive: true } as never);
+  try {
+    await wrapper.bind({ fd, exclusive: true } as never);
+  } catch (error) {
+    libc.close(fd);
+    throw cannotOpen(options, String(error), error);
+  }
   const { address, port } = socket.address();
 
   const inbox = new Inbox(context.memory, fd, {

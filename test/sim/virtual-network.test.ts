@@ -35,7 +35,7 @@ class World {
       host: host.ip,
       port,
       onDatagram: (bytes, fromHost, fromPort) =>
-        received.push({ at: this.clock.now(), bytes, from: `${fromHost}:${fromPort}` }),
+        received.push({ at: this.clock.now(), bytes: bytes.slice(), from: `${fromHost}:${fromPort}` }),
       onRefused: () => refusedAt.push(this.clock.now()),
     });
     return { socket, received, refusedAt };
