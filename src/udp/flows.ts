@@ -25,7 +25,7 @@ class Waiters {
 type Touch = () => void;
 
 /** Payload bytes that one flow takes without a turn of the event loop. */
-const TURN_BYTES = 256 * KIB;
+const TURN_BYTES = 1_024 * KIB;
 
 export class PromisedSendFlow implements SendFlow {
   readonly #id: number;
