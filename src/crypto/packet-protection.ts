@@ -194,30 +194,13 @@ export class ReceiveKeys {
   }
 
   /**
-   * Opens one record, into memory of its own; epochs as in {@link openControl}.
+   * Opens one record into `into` from 0, which is `sealed` itself or does not overlap it. Epochs as in
+   * {@link openControl}: the bits name one key, so no second attempt on the same bytes is ever needed.
    *
-   * @returns The plaintext, or undefined.
+   * @returns The length of the plaintext; or -1, after which `sealed`, where it is `into`, is to be thrown
+   * away: it may hold neither ciphertext nor plaintext.
    */
   openRecord(
-    epochBits: number,
-    flowId: number,
-    recordNumber: number,
-    sealed: Uint8Array,
-  ): Uint8Array | undefined {
-    const ahead = this.#ahead(epochBits);
-    const aead = this.#recordKey(ahead);
-    if (aead === undefined) return undefined; // [KEY-10]
-    const plaintext = aead.openNew(recordNonce(flowId, recordNumber), EMPTY, sealed);
-    if (plaintext !== undefined && ahead === NEXT) this.#advance();
-    return plaintext;
-  }
-
-  /**
-   * Opens one record into `into` from 0, which does not overlap `sealed`. Epochs as in {@link openControl}.
-   *
-   * @returns The length of the plaintext; or -1, see {@link Aead.open}.
-   */
-  openRecordInto(
     epochBits: number,
     flowId: number,
     recordNumber: number,
@@ -227,23 +210,9 @@ export class ReceiveKeys {
     const ahead = this.#ahead(epochBits);
     const aead = this.#recordKey(ahead);
     if (aead === undefined) return -1; // [KEY-10]
-    const bytes = aead.open(recordNonce(flowId, recordNumber), EMPTY, sealed, into, 0);
-    if (bytes >= 0 && ahead === NEXT) this.#advance();
-    return bytes;
-  }
-
-  /**
-   * Opens one record over its own bytes: the plaintext stands at the beginning of `sealed`. Epochs as in
-   * {@link openControl}: the bits name one key, so no second attempt on the same bytes is ever needed.
-   *
-   * @returns The length of the plaintext; or -1, after which `sealed` is to be thrown away: it may hold
-   * neither ciphertext nor plaintext.
-   */
-  openRecordInPlace(epochBits: number, flowId: number, recordNumber: number, sealed: Uint8Array): number {
-    const ahead = this.#ahead(epochBits);
-    const aead = this.#recordKey(ahead);
-    if (aead === undefined) return -1; // [KEY-10]
-    const bytes = aead.openInPlace(recordNonce(flowId, recordNumber), sealed);
+    const nonce = recordNonce(flowId, recordNumber);
+    const bytes =
+      into === sealed ? aead.openInPlace(nonce, sealed) : aead.open(nonce, EMPTY, sealed, into, 0);
     if (bytes >= 0 && ahead === NEXT) this.#advance();
     return bytes;
   }

@@ -99,10 +99,7 @@ export class PacketOpener {
     into: Uint8Array,
   ): number {
     const { epoch } = this.#keys;
-    const bytes =
-      into === sealed
-        ? this.#keys.openRecordInPlace(epochBits, flowId, record, sealed)
-        : this.#keys.openRecordInto(epochBits, flowId, record, sealed, into);
+    const bytes = this.#keys.openRecord(epochBits, flowId, record, sealed, into);
     if (this.#keys.epoch !== epoch) this.#options.onKeyUpdate();
     return bytes;
   }
