@@ -47,12 +47,13 @@ describe('a network that drops 5 %, duplicates 2 % and reorders 5 % in both dire
     expect(counts.segmentsResent).toBeGreaterThan(10);
   }, 60_000);
 
-  it('carries 5 MB in Ethernet-sized datagrams there and back unharmed', async () => {
+  it('carries 40 MB in Ethernet-sized datagrams there and back unharmed', async () => {
     const host = impairedHost(machineHost(), { seed: 8, send: BAD, receive: BAD });
-    const { putSeconds, getSeconds, counts } = await moveBothWays(host, 5_000_000, 1_472);
+    const { putSeconds, getSeconds, counts } = await moveBothWays(host, 40_000_000, 1_472);
     console.log(
       `put ${putSeconds.toFixed(1)} s, get ${getSeconds.toFixed(1)} s, ${counts.segmentsResent} segments resent`,
     );
+    // Datagrams that the kernel has glued together share their fate: there are fewer of them than were sent.
     expect(host.sent.dropped).toBeGreaterThan(10);
     expect(host.received.reordered).toBeGreaterThan(10);
   }, 60_000);
