@@ -287,6 +287,11 @@ export class IncomingBatch {
     return wasCut ? 0 : this.#view.getUint32(at + MSG_LEN_AT, true);
   }
 
+  /** The bytes of the datagram at `index`, until the next receive call. */
+  borrow(index: number, bytes: number): Uint8Array {
+    return this.#buffers[index]!.bytes.subarray(0, bytes);
+  }
+
   /** The memory of the datagram at `index`, which is the caller's from here on: another takes its place. */
   take(index: number): DatagramBuffer {
     const taken = this.#buffers[index]!;

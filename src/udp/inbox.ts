@@ -17,11 +17,13 @@ import { DatagramBuffer, IncomingBatch, type LibC } from '../native/index.ts';
 /** Room for one datagram, or for many that the kernel glued together. */
 const BUFFER_BYTES = 64 * KIB;
 /** Datagrams of one receive call. */
-const BATCH_DATAGRAMS = 16;
+const BATCH_DATAGRAMS = 32;
 /** Receive calls of one fetch. */
-const FETCH_CALLS_MAX = 8;
-/** Fetched and not looked at, of one socket: at most this many, then the kernel's queue holds the rest. */
-const WAITING_MAX = 128;
+const FETCH_CALLS_MAX = 16;
+/** Buffers with what was fetched and not looked at, of one socket: 8 MiB, then the kernel's queue holds the rest. */
+const BUFFERS_WAITING_MAX = 128;
+/** Datagrams up to this size are moved together, many to a buffer: one to a buffer would fill it by a fortieth. */
+const GATHERED_BYTES_MAX = 8 * KIB;
 /**
  * With those that the event loop has read for us at most this many, then one more is lost: far more than a
  * peer may have under way, so that only a flood meets it.
@@ -54,8 +56,8 @@ export class InboxMemory {
 
 interface Waiting {
   readonly bytes: Uint8Array;
-  /** To be given back; undefined where the bytes are the collector's. */
-  readonly buffer: DatagramBuffer | undefined;
+  /** To be given back after this one; undefined where others in it follow, and where the bytes are the collector's. */
+  buffer: DatagramBuffer | undefined;
 }
 
 export interface InboxOwner {
@@ -73,6 +75,10 @@ export class Inbox {
   readonly #fd: number;
   readonly #owner: InboxOwner;
   readonly #waiting: Waiting[] = [];
+  #buffersWaiting = 0;
+  /** Where small datagrams are gathered during a fetch, and how far it is full. */
+  #gathering: DatagramBuffer | undefined;
+  #gatheredBytes = 0;
   #isDue = false;
 
   constructor(memory: InboxMemory, fd: number, owner: InboxOwner) {
@@ -100,7 +106,7 @@ export class Inbox {
 
   /** Gives all memory back. */
   close(): void {
-    for (const { buffer } of this.#waiting) if (buffer !== undefined) this.#memory.give(buffer);
+    for (const { buffer } of this.#waiting) this.#give(buffer);
     this.#waiting.length = 0;
   }
 
@@ -108,16 +114,52 @@ export class Inbox {
     // Its number may be another socket's by now.
     if (this.#owner.isClosed) return;
     const { libc, batch } = this.#memory;
-    for (let calls = 0; calls < FETCH_CALLS_MAX && this.#waiting.length < WAITING_MAX; calls++) {
+    for (let calls = 0; calls < FETCH_CALLS_MAX && this.#hasRoom; calls++) {
       const count = libc.receiveMessages(this.#fd, batch);
-      if (count < 0) return this.#owner.onFailure();
-      for (let index = 0; index < count; index++) {
-        const bytes = batch.bytesAt(index);
-        const buffer = batch.take(index);
-        this.#waiting.push({ bytes: buffer.bytes.subarray(0, bytes), buffer });
+      if (count < 0) {
+        this.#owner.onFailure();
+        break;
       }
-      if (count < batch.size) return;
+      for (let index = 0; index < count; index++) this.#keep(batch, index);
+      if (count < batch.size) break;
     }
+    this.#finishGathering();
+  }
+
+  get #hasRoom(): boolean {
+    return this.#buffersWaiting < BUFFERS_WAITING_MAX && this.#waiting.length < WAITING_READ_MAX;
+  }
+
+  #keep(batch: IncomingBatch, index: number): void {
+    const bytes = batch.bytesAt(index);
+    if (bytes > GATHERED_BYTES_MAX) {
+      this.#finishGathering();
+      const buffer = batch.take(index);
+      this.#buffersWaiting += 1;
+      this.#waiting.push({ bytes: buffer.bytes.subarray(0, bytes), buffer });
+      return;
+    }
+    if (this.#gatheredBytes + bytes > BUFFER_BYTES) this.#finishGathering();
+    this.#gathering ??= this.#memory.take();
+    const kept = this.#gathering.bytes.subarray(this.#gatheredBytes, this.#gatheredBytes + bytes);
+    kept.set(batch.borrow(index, bytes));
+    this.#gatheredBytes += bytes;
+    this.#waiting.push({ bytes: kept, buffer: undefined });
+  }
+
+  /** The buffer goes back with the last datagram in it. */
+  #finishGathering(): void {
+    if (this.#gathering === undefined) return;
+    this.#waiting[this.#waiting.length - 1]!.buffer = this.#gathering;
+    this.#buffersWaiting += 1;
+    this.#gathering = undefined;
+    this.#gatheredBytes = 0;
+  }
+
+  #give(buffer: DatagramBuffer | undefined): void {
+    if (buffer === undefined) return;
+    this.#buffersWaiting -= 1;
+    this.#memory.give(buffer);
   }
 
   /** Hands in the next slice, of which `bytes` are through already, and sees to the one after it. */
@@ -131,7 +173,7 @@ export class Inbox {
       count += 1;
       sliced += datagram.length;
       this.#owner.onDatagram(datagram);
-      if (buffer !== undefined) this.#memory.give(buffer);
+      this.#give(buffer);
       if (this.#owner.isClosed) break;
     }
     this.#waiting.splice(0, count);
