@@ -30,8 +30,12 @@ const MODULES = join(ROOT, 'node_modules');
 const INSTALL_STAMP = join(MODULES, '.gramline-lock');
 /** npm's own record of what it installed, written last. */
 const NPM_STAMP = join(MODULES, '.package-lock.json');
-const SOURCES = join(ROOT, 'src');
-const BUILD_INPUTS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'];
+/** What is built: the package, and the test tools with what they are bundled from. */
+const SOURCES = ['src', 'sim', 'fuzz', 'conformance', 'lab', 'spec/reference'].map((name) =>
+  join(ROOT, name),
+);
+const BUNDLER = 'scripts/bundle-tools.mjs';
+const BUILD_INPUTS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', BUNDLER];
 const DIST = join(ROOT, 'dist');
 const SWAP_ATTEMPTS_MAX = 5;
 /** In dist/: hash of what it was built from. */
@@ -84,6 +88,9 @@ function build() {
   const parameters = ['-p', join(ROOT, 'tsconfig.build.json'), '--outDir', fresh];
   const built = spawnSync(process.execPath, [tsc, ...parameters], { cwd: ROOT, encoding: 'utf8' });
   if (built.status !== 0) fail(built);
+  const bundler = [join(ROOT, BUNDLER), join(fresh, 'tools')];
+  const bundled = spawnSync(process.execPath, bundler, { cwd: ROOT, encoding: 'utf8' });
+  if (bundled.status !== 0) fail(bundled);
   chmodSync(join(fresh, 'cli', 'main.js'), 0o755);
   writeFileSync(join(fresh, BUILD_STAMP), inputs);
   for (let attempt = 1; ; attempt++) {
@@ -102,7 +109,8 @@ function build() {
 /** What a build depends on: names, sizes and times of its inputs. */
 function fingerprint() {
   const hash = createHash('sha256');
-  const files = [...filesBelow(SOURCES), ...BUILD_INPUTS.map((name) => join(ROOT, name))];
+  const sources = SOURCES.filter((folder) => existsSync(folder)).flatMap(filesBelow);
+  const files = [...sources, ...BUILD_INPUTS.map((name) => join(ROOT, name))];
   for (const file of files.sort()) {
     const { size, mtimeMs } = statSync(file);
     hash.update(`${relative(ROOT, file)} ${size} ${mtimeMs}\n`);

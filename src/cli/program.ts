@@ -1,13 +1,14 @@
 /** All commands of `gramline`, and how each one ends. */
 
-import { Command, CommanderError } from 'commander';
-import { ExitCode, exitCodeOf, reasonOf } from './failures.ts';
+import type { Command } from 'commander';
+import { newCommand, runCommandLine } from './command-line.ts';
+import type { ExitCode } from './failures.ts';
 import { addInspectCommand } from './inspect.ts';
-import { remark } from './output.ts';
 import { version } from './package-version.ts';
 import { addQueryCommands } from './queries.ts';
 import { addSecretCommand } from './secret.ts';
 import { addServeCommands } from './serve.ts';
+import { addToolCommands, runTool, toolOf } from './tools.ts';
 import { addTransferCommands } from './transfer.ts';
 import { addUpCommand } from './up.ts';
 
@@ -21,39 +22,19 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no coordinator answere
 
 /** Runs one command line; resolves to the exit code, never rejects. */
 export async function run(argv: readonly string[]): Promise<ExitCode> {
-  try {
-    await buildProgram().parseAsync([...argv]);
-    return ExitCode.DONE;
-  } catch (error) {
-    if (error instanceof CommanderError) {
-      // Help and version that were asked for are no error; everything else commander has said itself.
-      return error.exitCode === 0 ? ExitCode.DONE : ExitCode.USAGE;
-    }
-    remark(reasonOf(error));
-    return exitCodeOf(error);
-  }
+  const [name, ...parameters] = argv.slice(2);
+  const tool = name === undefined ? undefined : toolOf(name);
+  if (tool !== undefined) return runTool(tool, parameters);
+  return runCommandLine(buildProgram(), argv.slice(2));
 }
 
 function buildProgram(): Command {
-  const program = new Command('gramline')
+  const program = newCommand('gramline')
     .usage('COMMAND [options]')
     .description(
       'Place, find, store and fetch data between the machines of one LAN,\nover encrypted UDP, with one shared secret.',
     )
     .version(version(), '--version')
-    .exitOverride()
-    .configureOutput({
-      outputError: (text, write) =>
-        write(
-          `${text
-            .replace(/^error: /, 'gramline: ')
-            .trim()
-            .replaceAll(/\s*\n\s*/g, ' ')}\n`,
-        ),
-    })
-    .helpOption('-h, --help', 'show help')
-    .helpCommand(false)
-    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${argumentsOf(command)}`.trimEnd() })
     .addHelpText('after', EXAMPLES);
   addUpCommand(program);
   addServeCommands(program);
@@ -61,13 +42,6 @@ function buildProgram(): Command {
   addQueryCommands(program);
   addTransferCommands(program);
   addInspectCommand(program);
+  addToolCommands(program);
   return program;
-}
-
-/** The operands of a command, without its options. */
-function argumentsOf(command: Command): string {
-  return command
-    .usage()
-    .replace(/\[options\]\s*/, '')
-    .replaceAll(/[<>]/g, '');
 }

@@ -34,6 +34,12 @@ if (fs.readFileSync('src/cli/main.ts', 'utf8').includes('wrong')) {
   process.exit(2);
 }
 `;
+/** A stand-in for the bundler of the test tools. */
+const BUNDLER = `
+import { copyFileSync, mkdirSync } from 'node:fs';
+mkdirSync(process.argv[2], { recursive: true });
+copyFileSync(new URL('../sim/tool.ts', import.meta.url), process.argv[2] + '/sim.js');
+`;
 const clone = (name: string): string => path(`clone/${name}`);
 
 /** Runs prepare.mjs of the clone. */
@@ -55,8 +61,10 @@ async function prepare(
 
 beforeEach(async () => {
   await rm(path('clone'), { recursive: true, force: true });
-  for (const name of ['scripts', 'src/cli']) await mkdir(clone(name), { recursive: true });
+  for (const name of ['scripts', 'src/cli', 'sim']) await mkdir(clone(name), { recursive: true });
   await cp(`${ROOT}scripts/prepare.mjs`, clone('scripts/prepare.mjs'));
+  await writeFile(clone('scripts/bundle-tools.mjs'), BUNDLER);
+  await writeFile(clone('sim/tool.ts'), 'export const tool = 1;\n');
   await writeFile(path('npm-cli.js'), NPM);
   await writeFile(path('tsc'), TSC);
   await writeFile(clone('package-lock.json'), '{"lock":1}');
@@ -95,6 +103,14 @@ describe('prepare.mjs', () => {
     await rm(clone('src/more.ts'));
     expect((await prepare()).stderr).toBe(BUILDING);
     expect(existsSync(clone('dist/more.js'))).toBe(false);
+  });
+
+  it('bundles the test tools, and again when one of them has changed', async () => {
+    await prepare();
+    expect(await readFile(clone('dist/tools/sim.js'), 'utf8')).toMatch(/tool = 1/);
+    await writeFile(clone('sim/tool.ts'), 'export const tool = 22;\n');
+    expect((await prepare()).stderr).toBe(BUILDING);
+    expect(await readFile(clone('dist/tools/sim.js'), 'utf8')).toMatch(/tool = 22/);
   });
 
   it('installs again when the lock has changed', async () => {
