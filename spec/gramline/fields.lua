@@ -97,6 +97,7 @@ local e = {
   layout = ProtoExpert.new('gramline.damaged', 'Damaged', group.MALFORMED, severity.ERROR),
   seal = ProtoExpert.new('gramline.unsealed', 'The seal does not hold', group.CHECKSUM, severity.ERROR),
   frames = ProtoExpert.new('gramline.bad_frames', 'Frames do not decode', group.MALFORMED, severity.ERROR),
+  body = ProtoExpert.new('gramline.bad_body', 'The body does not decode', group.MALFORMED, severity.WARN),
   key = ProtoExpert.new('gramline.no_key', 'No key', group.DECRYPTION, severity.CHAT),
   cut = ProtoExpert.new('gramline.cut', 'Not captured whole', group.UNDECODED, severity.NOTE),
 }

@@ -6,7 +6,8 @@
 local declared, messages = ...
 if type(declared) ~= 'table' then return end -- Wireshark tries every file of a plugin folder by itself.
 
-local BODY_BYTES_MAX, ACK_RANGES_MAX, ACK_DELAY_UNIT_MICROS = 1024, 32, 8
+local BODY_BYTES_MAX, CLOSE_TEXT_BYTES_MAX, NAME_BYTES_MAX = 1024, 200, 80
+local ACK_RANGES_MAX, ACK_DELAY_UNIT_MICROS = 32, 8
 local FRAMES, QUERY_NAMES, NOTICE_NAMES = declared.frames, declared.queries, declared.notices
 local SPACES = { [0] = 'control', 'segments' }
 local f, e = declared.fields, declared.experts
@@ -44,10 +45,34 @@ function Cursor:bytes(tree, name, count)
   return range
 end
 
-function Cursor:text(tree, name)
+-- What stands in UTF-8: the forms of RFC 3629, none overlong, no surrogates.
+local UTF8 = {
+  '^[\0-\x7f]+', '^[\xc2-\xdf][\x80-\xbf]', '^\xe0[\xa0-\xbf][\x80-\xbf]', '^[\xe1-\xec\xee\xef][\x80-\xbf][\x80-\xbf]',
+  '^\xed[\x80-\x9f][\x80-\xbf]', '^\xf0[\x90-\xbf][\x80-\xbf][\x80-\xbf]',
+  '^[\xf1-\xf3][\x80-\xbf][\x80-\xbf][\x80-\xbf]', '^\xf4[\x80-\x8f][\x80-\xbf][\x80-\xbf]',
+}
+
+local function is_utf8(text)
+  local at = 1
+  while at <= #text do
+    local next
+    for _, form in ipairs(UTF8) do
+      local _, last = text:find(form, at)
+      next = next or last
+    end
+    if not next then return false end
+    at = next + 1
+  end
+  return true
+end
+
+function Cursor:text(tree, name, bytes_max)
   local count = self:take(1):uint()
-  local text = count > 0 and self:take(count):string(ENC_UTF_8) or ''
+  if count > bytes_max then bad('text too long') end
+  local range = count > 0 and self:take(count) or nil
+  local text = range and range:string(ENC_UTF_8) or ''
   tree:add(f[name], self.tvb:range(self.at - count - 1, count + 1), text)
+  if range and not is_utf8(range:raw()) then bad('text is no UTF-8') end
   return text
 end
 
@@ -59,7 +84,7 @@ function Cursor:layout(tree, layout)
     if type == 'bytes' then
       self:bytes(tree, name, detail)
     elseif type == 'text' then
-      self:text(tree, name)
+      self:text(tree, name, NAME_BYTES_MAX)
     elseif type == 'list' then
       local start = self.at
       local count = self:take(1):uint()
@@ -88,6 +113,8 @@ end
 
 local read_frame = {}
 
+local function name_in(names, number) return names[number] or tostring(number) end
+
 -- A body by its layout, or as bytes where none is known.
 local function read_body(c, tree, layout)
   local count = c:number(tree, 'body_length', 2)
@@ -97,7 +124,7 @@ local function read_body(c, tree, layout)
   local body = range and tree:add(f.body, range) or tree
   if not layout then return end
   local inner = M.cursor(c.tvb, c.at - count, c.at)
-  M.guarded(body, e.frames, function()
+  M.guarded(body, e.body, function()
     inner:layout(body, layout)
     if inner.at < inner.stop then bad('bytes behind the last field of the body') end
   end)
@@ -133,8 +160,8 @@ end
 
 read_frame[3] = function(c, tree)
   local code = c:number(tree, 'close_code', 2)
-  local text = c:text(tree, 'close_text')
-  return messages.close_codes[code] or tostring(code), text
+  local text = c:text(tree, 'close_text', CLOSE_TEXT_BYTES_MAX)
+  return name_in(messages.close_codes, code), text
 end
 
 read_frame[4] = function(c, tree, pinfo, session)
@@ -146,7 +173,7 @@ read_frame[4] = function(c, tree, pinfo, session)
     session.queries[id] = { kind = kind, frame = pinfo.number }
   end
   read_body(c, tree, messages.queries[kind] and messages.queries[kind][2])
-  return ('%d %s'):format(id, QUERY_NAMES[kind] or kind)
+  return ('%d %s'):format(id, name_in(QUERY_NAMES, kind))
 end
 
 read_frame[5] = function(c, tree, pinfo, session)
@@ -156,18 +183,18 @@ read_frame[5] = function(c, tree, pinfo, session)
   if not pinfo.visited then session.replies[key] = session.queries[id] end
   local query = session.replies[key]
   if query then
-    tree:add(f.reply_to, QUERY_NAMES[query.kind] or tostring(query.kind)):set_generated()
+    tree:add(f.reply_to, name_in(QUERY_NAMES, query.kind)):set_generated()
     tree:add(f.query_frame, query.frame):set_generated()
   end
   read_body(c, tree, messages.reply_layout(query and query.kind, code))
-  local name = query and QUERY_NAMES[query.kind] .. ' ' or ''
-  return ('%d %s%s'):format(id, name, messages.results[code] or code)
+  local name = query and name_in(QUERY_NAMES, query.kind) .. ' ' or ''
+  return ('%d %s%s'):format(id, name, name_in(messages.results, code))
 end
 
 read_frame[6] = function(c, tree)
   local kind = c:number(tree, 'notice', 1)
   read_body(c, tree, messages.notices[kind] and messages.notices[kind][2])
-  return NOTICE_NAMES[kind] or tostring(kind)
+  return name_in(NOTICE_NAMES, kind)
 end
 
 read_frame[7] = function(c, tree)
@@ -186,7 +213,7 @@ end
 
 local function read_end(c, tree)
   local flow, code = c:number(tree, 'flow', 4), c:number(tree, 'code', 1)
-  return ('%d %s'):format(flow, messages.results[code] or code)
+  return ('%d %s'):format(flow, name_in(messages.results, code))
 end
 read_frame[9], read_frame[10] = read_end, read_end
 
