@@ -136,7 +136,7 @@ export function openLab(options: LabOptions): Lab {
   }
 }
 
-/** The labs that stand on this machine, by name; none where there is no `ip`. */
+/** The labs that stand on this machine, by name. Needs `ip`, and no right. */
 export function listLabs(): readonly StandingLab[] {
   const labs = new Map<string, { readonly hosts: LabHost[]; readonly namespaces: string[] }>();
   for (const line of execute('ip', ['netns', 'list']).split('\n')) {
