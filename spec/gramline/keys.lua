@@ -10,7 +10,7 @@ local M = {}
 
 -- By tag: { epochs = { [epoch] = { hex, control, record } }, newest = the newest that opened something }.
 local keys = {}
-local log_file, log_rest
+local log_path, log_file, log_rest = '', nil, ''
 
 local function unhex(text)
   return (text:gsub('%x%x', function(digits) return string.char(tonumber(digits, 16)) end))
@@ -19,9 +19,14 @@ end
 local KEY_HEX = '(' .. ('%x'):rep(64) .. ')'
 local KEY_LINE = '^GRAMLINE_KEYS (' .. ('%x'):rep(16) .. ') (%d+) ' .. KEY_HEX .. ' ' .. KEY_HEX .. '\r?$'
 
--- Reads what the log has had appended since: a capture may be live.
+-- Reads what the log has had appended since: a capture may be live, and its log not there yet.
 local function read_log()
-  if not log_file then return end
+  if log_path == '' then return nil end
+  if not log_file then
+    local trouble
+    log_file, trouble = io.open(log_path, 'r')
+    if not log_file then return trouble end
+  end
   log_file:seek('cur', 0)
   local text = log_rest .. (log_file:read('*a') or '')
   local whole = text:match('^.*\n') or ''
@@ -37,16 +42,12 @@ local function read_log()
   end
 end
 
--- Starts with the log at `path`; what is wrong with it, or nil.
+-- Starts with the log at `path`; why it can't be read now, or nil.
 function M.open(path)
-  keys, log_rest = {}, ''
+  keys, log_path, log_rest = {}, path, ''
   if log_file then log_file:close() end
   log_file = nil
-  if path == '' then return nil end
-  local trouble
-  log_file, trouble = io.open(path, 'r')
-  if not log_file then return trouble end
-  read_log()
+  return read_log()
 end
 
 -- Epochs with these bits, the one nearest to what was opened last first.

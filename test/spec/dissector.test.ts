@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -103,7 +105,9 @@ describe.skipIf(trouble !== undefined)(`the dissector, on the capture of a clust
         covered[kind]! += payload.length / 2;
       }
     }
-    expect(covered).toEqual({ STORE: 2 * OBJECT.length, READ: OBJECT.length });
+    // Two replicas and one read, or more where the machine was so slow that something was tried again.
+    expect(covered.STORE).toBeGreaterThanOrEqual(2 * OBJECT.length);
+    expect(covered.READ).toBeGreaterThanOrEqual(OBJECT.length);
   });
 
   it('opens headers of records only, or none, where it is told so', async () => {
@@ -138,8 +142,12 @@ describe.skipIf(trouble !== undefined)(`the dissector, on the capture of a clust
   });
 
   it('marks a damaged packet and reads on as if it were not there', async () => {
-    const at = datagrams.findIndex(({ bytes }) => bytes[0] === PacketType.SEALED) + 4;
-    const victim = datagrams.findIndex(({ bytes }, index) => index > at && bytes[0] === PacketType.SEALED);
+    // In a session of which something stands before it: a port that is unknown yet could be anybody's.
+    const victim = datagrams.findIndex(
+      ({ fromPort, toPort, bytes }, index) =>
+        bytes[0] === PacketType.SEALED &&
+        datagrams.slice(0, index).some((other) => other.fromPort === toPort && other.toPort === fromPort),
+    );
     const clean = await dissect(root, datagrams, { keyLog, fields: EVERYTHING });
     const changes: readonly [name: string, change: (bytes: Buffer) => Uint8Array, fault: string][] = [
       ['a bit of the ciphertext', (bytes) => flip(bytes, 20), 'gramline.unsealed'],
@@ -217,6 +225,31 @@ describe.skipIf(trouble !== undefined)(`the dissector, on the capture of a clust
     const twice = await runTshark(root, ['-2', ...common]);
     expect(once.stdout).toContain('QUERY 0 STORE');
     expect(twice.stdout).toBe(once.stdout);
+  });
+
+  it('takes keys in that are logged while it reads, into a file that was not there at first', async () => {
+    const keys = join(root, 'growing.log');
+    const lua = ['-X', `lua_script:${DISSECTOR}`, '-o', `gramline.keylog:${keys}`];
+    const env = { ...process.env, HOME: root, XDG_CONFIG_HOME: root };
+    // It wants a pipe, and what Node gives a child is a socket.
+    const tshark = spawn('sh', ['-c', 'cat | tshark "$@"', 'sh', '-l', '-r', '-', ...lua], { env });
+    let stdout = '';
+    tshark.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
+    const ended = once(tshark, 'close');
+    const half = Math.floor(datagrams.length / 2);
+    const capture = pcapOf(datagrams);
+    const start = pcapOf(datagrams.slice(0, half));
+    tshark.stdin.write(start);
+    // It looks ahead by a buffer, and prints what it has understood.
+    await vi.waitFor(() => expect(stdout).toContain('WELCOME'), 100_000);
+    const before = stdout;
+    await writeFile(keys, keyLog);
+    tshark.stdin.end(capture.subarray(start.length));
+    await ended;
+    expect(before).not.toMatch(/QUERY|NOTICE/);
+    expect(stdout.slice(before.length)).toMatch(/SEALED \d+: .*QUERY \d+ STATUS/);
   });
 
   it('works from a folder of plugins, too', async () => {
