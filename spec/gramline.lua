@@ -20,13 +20,14 @@ local f, e = declared.fields, declared.experts
 
 local HELLO, COOKIE, WELCOME, REFUSED, SEALED, SEGMENT = 1, 2, 3, 4, 5, 6
 local MAGIC = 'GRML'
-local SECRET_BYTES, TAG_BYTES, SEAL_BYTES, MAC_BYTES, COOKIE_BYTES, KEY_BYTES = 8, 8, 16, 16, 24, 32
+local SECRET_ID_BYTES, TAG_BYTES, SEAL_BYTES, MAC_BYTES, COOKIE_BYTES, KEY_BYTES = 8, 8, 16, 16, 24, 32
 local PREFIX_BYTES, SEALED_HEADER_BYTES, SEGMENT_HEADER_BYTES, RECORD_HEADER_BYTES = 4, 18, 34, 19
 local PACKET_BYTES_MAX, SEALED_RECORD_BYTES_MAX = 65507, 65571
 -- Packets of one datagram that the Info column names one by one.
 local INFO_PACKETS_MAX = 4
--- Slices kept of a record, records under way, and opened bytes kept for a second look.
-local SLICES_MAX, RECORDS_OPEN_MAX, KEPT_BYTES_MAX = 4096, 4096, 256 * 1024 * 1024
+-- Slices kept of a record, and records under way.
+local SLICES_MAX, RECORDS_OPEN_MAX = 4096, 4096
+local MIB = 1024 * 1024
 
 local gramline = Proto('gramline', 'Gramline')
 for _, one in pairs(f) do table.insert(gramline.fields, one) end
@@ -40,6 +41,7 @@ gramline.prefs.records = Pref.enum('Records', RECORDS_WHOLE, 'How far the record
   { 2, 'header (unchecked)', RECORDS_HEADER },
   { 3, 'closed', 3 },
 }, false)
+gramline.prefs.kept = Pref.uint('Kept', 256, 'MiB of opened records that are kept for a second look; of others the header')
 
 -- ---------------------------------------------------------------- what is known of the capture
 
@@ -71,7 +73,7 @@ read_packet[HELLO] = function(c, tree)
   local magic = c:take(#MAGIC)
   tree:add(f.magic, magic)
   local version = c:number(tree, 'version', 1)
-  c:bytes(tree, 'secret_id', SECRET_BYTES)
+  c:bytes(tree, 'secret_id', SECRET_ID_BYTES)
   c:bytes(tree, 'tag', TAG_BYTES)
   c:bytes(tree, 'cookie', COOKIE_BYTES)
   local noise = c.stop - c.at - MAC_BYTES
@@ -200,9 +202,16 @@ local function open_record(record, tag, epoch_bits, nonce, text)
     return encoding <= 1 and length <= 0x10000 and header or nil
   end)
   record.failed = record.plain == nil
-  if record.failed then return end
+end
+
+-- After the first look: the plaintext of a record is kept while there is room for it.
+local function keep(record)
+  if record.is_kept then return end
+  record.is_kept = true
+  if kept_bytes + #record.plain > gramline.prefs.kept * MIB then
+    record.plain = record.plain:sub(1, RECORD_HEADER_BYTES)
+  end
   kept_bytes = kept_bytes + #record.plain
-  if kept_bytes > KEPT_BYTES_MAX then record.plain = record.plain:sub(1, RECORD_HEADER_BYTES) end
 end
 
 -- Takes the slice of packet `id` in; the record that it belongs to.
@@ -238,6 +247,8 @@ local function show_record(record, tree)
     if payload > 0 then
       if encoding == 0 and payload ~= length then frames.bad('a stored record has another length') end
       c:bytes(inner, 'payload', payload)
+    elseif length > 0 then
+      inner:append_text(', payload not kept')
     end
     text = ('%d bytes at %d, %s left'):format(length, offset, tostring(left:int64()))
   end)
@@ -273,6 +284,7 @@ read_packet[SEGMENT] = function(c, tree, pinfo, id)
     said = said .. ', does not open'
   else
     local text = show_record(record, tree)
+    keep(record)
     if text then said = said .. ', ' .. text end
   end
   return said

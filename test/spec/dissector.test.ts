@@ -122,6 +122,18 @@ describe.skipIf(trouble !== undefined)(`the dissector, on the capture of a clust
     expect(valuesOf([...header, ...closed], ['gramline.payload', ...DAMAGE, ...FAULTS])).toEqual([]);
   });
 
+  it('keeps of records what it may for a second look, and shows all of them at the first', async () => {
+    const fields = ['gramline.plain_length', 'gramline.payload', ...DAMAGE, ...FAULTS];
+    const settings = ['gramline.kept:0'];
+    const first = await dissect(root, datagrams, { keyLog, fields, settings });
+    const second = await dissect(root, datagrams, { keyLog, fields, settings, twice: true });
+    const lengths = valuesOf(first, ['gramline.plain_length']);
+    expect(valuesOf(first, ['gramline.payload']).length).toBeGreaterThanOrEqual(12);
+    expect(valuesOf(second, ['gramline.plain_length'])).toEqual(lengths);
+    expect(valuesOf(second, ['gramline.payload'])).toEqual([]);
+    expect(valuesOf([...first, ...second], [...DAMAGE, ...FAULTS])).toEqual([]);
+  });
+
   it('says that the key is not in the log where it is not', async () => {
     const foreign = keyLog.replaceAll(/(?<=KEYS )[0-9a-f]{16}/g, 'ffffffffffffffff');
     const rows = await dissect(root, datagrams, {

@@ -30,6 +30,8 @@ export interface Dissection {
   /** Further `-o` settings. */
   readonly settings?: readonly string[];
   readonly fields: readonly string[];
+  /** Reads the capture twice, and shows what the second look gives. */
+  readonly twice?: boolean;
 }
 
 /** Values of each field in one frame of the capture, in their order. */
@@ -54,7 +56,7 @@ export function runTshark(
 export async function dissect(
   directory: string,
   datagrams: readonly CapturedDatagram[],
-  { keyLog, settings = [], fields }: Dissection,
+  { keyLog, settings = [], fields, twice = false }: Dissection,
 ): Promise<readonly Row[]> {
   const capture = join(directory, 'capture.pcap');
   await writeFile(capture, pcapOf(datagrams));
@@ -66,6 +68,7 @@ export async function dissect(
   }
   const { stdout } = await runTshark(directory, [
     ...['-r', capture, '-X', `lua_script:${DISSECTOR}`, '-T', 'fields', '-E', 'aggregator=|'],
+    ...(twice ? ['-2'] : []),
     ...options.flatMap((option) => ['-o', option]),
     ...fields.flatMap((field) => ['-e', field]),
   ]);
