@@ -42,7 +42,7 @@ import {
 } from '../wire/index.ts';
 import { handshakeStart } from './handshake-start.ts';
 import { BUSY_RETRY_MILLIS, FRONT_ACCEPTED_MAX } from './limits.ts';
-import type { SessionParameters } from './parameters.ts';
+import type { KeyLog, SessionParameters } from './parameters.ts';
 import { Session } from './session.ts';
 
 /** What a secret allows its holder. */
@@ -64,6 +64,8 @@ export interface FrontOptions {
   readonly secrets: readonly FrontSecret[];
   readonly entropy: (bytes: number) => Uint8Array;
   readonly clusterId: Uint8Array;
+  /** For the sessions that start here; see `SessionOptions`. */
+  readonly keyLog?: KeyLog | undefined;
   /** Handshakes remembered at once; fewer where a test wants it. */
   readonly acceptedMax?: number;
 }
@@ -107,6 +109,7 @@ export class Front {
   readonly #entropy: (bytes: number) => Uint8Array;
   readonly #secrets = new Map<string, FrontSecret>();
   readonly #cookies: CookieJar;
+  readonly #keyLog: KeyLog | undefined;
   readonly #acceptedMax: number;
   /** Handshakes accepted within a cookie's life, by the initiator's ephemeral key [HS-17]. */
   readonly #accepted = new Map<string, Accepted>();
@@ -114,6 +117,7 @@ export class Front {
   constructor(options: FrontOptions) {
     this.#suite = options.suite;
     this.#entropy = options.entropy;
+    this.#keyLog = options.keyLog;
     this.#acceptedMax = options.acceptedMax ?? FRONT_ACCEPTED_MAX;
     this.clusterId = options.clusterId;
     for (const secret of options.secrets) this.#secrets.set(toHex(secret.keys.secretId), secret);
@@ -218,6 +222,7 @@ export class Front {
               idleMicros: (parameters.idleMillis * 1000) as Micros,
             },
             pool,
+            keyLog: this.#keyLog,
           });
           accepted.welcome = this.#sign(secret.keys, {
             type: PacketType.WELCOME,

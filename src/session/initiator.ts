@@ -36,7 +36,7 @@ import {
 import { randomTag, signPacket } from './front.ts';
 import { handshakeStart } from './handshake-start.ts';
 import { HANDSHAKE_RETRY_MICROS, HANDSHAKE_TRIES_MAX } from './limits.ts';
-import type { SessionParameters, Transmit } from './parameters.ts';
+import type { KeyLog, SessionParameters, Transmit } from './parameters.ts';
 import { Session } from './session.ts';
 
 export interface InitiatorOptions {
@@ -47,6 +47,8 @@ export interface InitiatorOptions {
   readonly role: Role;
   readonly local: SessionParameters;
   readonly pool: CreditPool;
+  /** For the sessions that start here; see `SessionOptions`. */
+  readonly keyLog?: KeyLog | undefined;
   /** When given, only this cluster will do. */
   readonly clusterId?: Uint8Array | undefined;
 }
@@ -229,6 +231,7 @@ export class Initiator {
         idleMicros: micros(answer.idleMillis * 1000),
       },
       pool: this.#options.pool,
+      keyLog: this.#options.keyLog,
     });
     this.#outcome = { kind: 'established', session, port: answer.port, clusterId: this.#clusterId! };
   }

@@ -15,6 +15,7 @@ import {
   SegmentView,
   type SessionTag,
 } from '../wire/index.ts';
+import { type KeyLog, keyObserver } from './parameters.ts';
 
 /** Where segments are read: used within one call only, so all sessions share it. */
 const SEGMENT = new SegmentView();
@@ -28,6 +29,7 @@ export interface PacketOpenerOptions {
   readonly localTag: SessionTag;
   /** Counts a packet that is passed over, and why. */
   readonly drop: (reason: string) => void;
+  readonly keyLog?: KeyLog | undefined;
   /** The peer's keys were updated. */
   readonly onKeyUpdate: () => void;
 }
@@ -38,8 +40,9 @@ export class PacketOpener {
   readonly #replay = new ReplayWindow();
 
   constructor(options: PacketOpenerOptions) {
+    const { suite, receiveSecret, keyLog, localTag } = options;
     this.#options = options;
-    this.#keys = new ReceiveKeys(options.suite, options.receiveSecret);
+    this.#keys = new ReceiveKeys(suite, receiveSecret, keyObserver(keyLog, localTag));
   }
 
   /** How often the peer has updated its keys. */

@@ -28,6 +28,7 @@ import {
   IDLE_MICROS,
   Initiator,
   type InitiatorOutcome,
+  type KeyLog,
   type SessionParameters,
 } from '../session/index.ts';
 import { DATAGRAM_BYTES_MIN, ResultCode, Role } from '../wire/index.ts';
@@ -64,6 +65,8 @@ export interface TransportOptions {
   readonly idleMicros?: Micros;
   /** Range of UDP ports for sessions, both ends included, for firewalls; any free port by default [SES-1]. */
   readonly sessionPorts?: { readonly first: number; readonly last: number };
+  /** Where the keys of all sessions are logged, because an operator asked for it; nowhere by default [LOG-1]. */
+  readonly keyLog?: KeyLog | undefined;
   /** Largest UDP payload to send or take in; less where a test wants it. */
   readonly datagramBytesMax?: number;
 }
@@ -133,6 +136,7 @@ export class UdpTransport implements Transport {
       secrets: this.#options.secrets,
       entropy: this.#options.entropy.bytes,
       clusterId: options.clusterId,
+      keyLog: this.#options.keyLog,
     });
     const accepted = new Set<SessionConnection>();
     let closed = false;
@@ -233,6 +237,7 @@ export class UdpTransport implements Transport {
       local: this.#parameters(socket, peerHost),
       pool: this.#pool,
       clusterId: options.clusterId,
+      keyLog: this.#options.keyLog,
     });
   }
 
