@@ -1,7 +1,11 @@
 /** Every vector file by its name, made anew by the reference. */
 
 import { frameFile } from './cases/frames.ts';
+import { handshakeFile } from './cases/handshake.ts';
+import { frontFile, keyFile, proofFile } from './cases/keys.ts';
+import { messageFile } from './cases/messages.ts';
 import { datagramFile, packetFile } from './cases/packets.ts';
+import { recordFile } from './cases/records.ts';
 import type { VectorFile } from './vectors.ts';
 
 export function vectorFiles(): Record<string, VectorFile> {
@@ -9,5 +13,11 @@ export function vectorFiles(): Record<string, VectorFile> {
     packets: packetFile(),
     datagrams: datagramFile(),
     frames: frameFile(),
+    messages: messageFile(),
+    records: recordFile(),
+    keys: keyFile(),
+    front: frontFile(),
+    handshake: handshakeFile(),
+    proofs: proofFile(),
   };
 }

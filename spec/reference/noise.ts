@@ -37,9 +37,9 @@ export function begin(prologue: Uint8Array, psk: Uint8Array, ephemeralPrivateKey
   return state;
 }
 
-/** The initiator's message 1 around `payload`. */
-export function writeFirst(state: Handshake, payload: Uint8Array): Uint8Array {
-  const key = publicKeyOf(state.ephemeral);
+/** The initiator's message 1 around `payload`; with another public key than its own where a case wants that. */
+export function writeFirst(state: Handshake, payload: Uint8Array, publicKey?: Uint8Array): Uint8Array {
+  const key = publicKey ?? publicKeyOf(state.ephemeral);
   mixEphemeral(state, key);
   return join(key, encryptAndHash(state, payload));
 }
