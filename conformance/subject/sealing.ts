@@ -158,7 +158,7 @@ function flowReceived(suite: Suite, request: Fields): { results: Json; records: 
     asked = undefined;
     const result = segmentReceived(opener, table, acks, packet);
     results.push({ ...result, verdict: asked ?? result.verdict });
-    if (result.verdict === 'close') break;
+    if (result.verdict === 'close') return { results, records: [], complete: false };
   }
   const { complete } = flow;
   const records: Json[] = [];

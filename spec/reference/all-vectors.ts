@@ -6,6 +6,8 @@ import { frontFile, keyFile, proofFile } from './cases/keys.ts';
 import { messageFile } from './cases/messages.ts';
 import { datagramFile, packetFile } from './cases/packets.ts';
 import { recordFile } from './cases/records.ts';
+import { replayFile, sealingFile } from './cases/sealing.ts';
+import { segmentFile } from './cases/segments.ts';
 import type { VectorFile } from './vectors.ts';
 
 export function vectorFiles(): Record<string, VectorFile> {
@@ -19,5 +21,8 @@ export function vectorFiles(): Record<string, VectorFile> {
     front: frontFile(),
     handshake: handshakeFile(),
     proofs: proofFile(),
+    sealing: sealingFile(),
+    replay: replayFile(),
+    segments: segmentFile(),
   };
 }

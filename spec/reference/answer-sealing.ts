@@ -77,7 +77,8 @@ export const SEALING_OPERATIONS: Operations = {
       if (segment?.type !== 6) throw new BadRequest('a packet of this trace is a SEGMENT of this session');
       const { verdict, acknowledged } = flow.onSegment(segment);
       results.push({ verdict, acknowledged });
-      if (verdict === 'close') break;
+      // With the session everything of it has ended.
+      if (verdict === 'close') return { results, records: [], complete: false };
     }
     return { results, records: flow.records.map(recordJson), complete: flow.complete };
   },
