@@ -3,7 +3,14 @@
 import { BadRequest, type Fields, type Json, type JsonObject } from '../../spec/reference/json.ts';
 import type { Operations } from '../../spec/reference/subject.ts';
 import { type Micros, micros, type PacketNumber } from '../../src/base/units.ts';
-import { AckTracker, LanCubic, MtuProbe, Recovery, RttEstimator } from '../../src/reliability/index.ts';
+import {
+  AckTracker,
+  LanCubic,
+  MtuProbe,
+  Recovery,
+  RttEstimator,
+  SENT_PACKETS_MAX,
+} from '../../src/reliability/index.ts';
 import { CONTROL_HEADROOM_DATAGRAMS } from '../../src/session/limits.ts';
 import { ACK_DELAY_UNIT_MICROS, ACK_RANGES_MAX } from '../../src/wire/index.ts';
 import { orRefused } from './codec.ts';
@@ -12,7 +19,8 @@ const U16_MAX = 65_535;
 const U32_MAX = 2 ** 32 - 1;
 const U48_MAX = 2 ** 48 - 1;
 const MICROS_MAX = 2 ** 46;
-const OFFERED_MAX = 1_000;
+/** Packets of one event. */
+const PACKETS_MAX = 1_000;
 /** Timers that may run between two events of a trace. */
 const TIMERS_MAX = 10_000;
 
@@ -83,9 +91,13 @@ class RecoveryTrace {
     switch (event.text('event')) {
       case 'sent': {
         const [space, bytes] = [event.number('space', 1), event.number('bytes', U16_MAX, 1)];
-        const number = recovery.takeNumber(space);
         const isProbe = event.has('probe') && event.flag('probe');
-        recovery.onPacketSent(at, space, number, bytes, { space, number }, isProbe);
+        const packets = event.has('packets') ? event.number('packets', PACKETS_MAX, 1) : 1;
+        if (recovery.packetsInFlight > SENT_PACKETS_MAX) throw new BadRequest('too many packets in flight');
+        for (let left = packets; left > 0; left--) {
+          const number = recovery.takeNumber(space);
+          recovery.onPacketSent(at, space, number, bytes, { space, number }, isProbe);
+        }
         break;
       }
       case 'ack': {
@@ -158,7 +170,7 @@ class SenderTrace {
       case 'offer': {
         const space = event.number('space', 1) as 0 | 1;
         const bytes = event.number('bytes', U16_MAX, 1);
-        for (let left = event.number('packets', OFFERED_MAX); left > 0; left--) {
+        for (let left = event.number('packets', PACKETS_MAX); left > 0; left--) {
           this.#queues[space].push({ item: this.#items++, space, bytes, why: 'new' });
         }
         break;

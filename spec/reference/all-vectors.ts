@@ -1,11 +1,13 @@
 /** Every vector file by its name, made anew by the reference. */
 
+import { congestionFile, datagramSizeFile, senderFile } from './cases/congestion.ts';
 import { frameFile } from './cases/frames.ts';
 import { handshakeFile } from './cases/handshake.ts';
 import { frontFile, keyFile, proofFile } from './cases/keys.ts';
 import { messageFile } from './cases/messages.ts';
 import { datagramFile, packetFile } from './cases/packets.ts';
 import { recordFile } from './cases/records.ts';
+import { ackFile, recoveryFile, rttFile } from './cases/reliability.ts';
 import { replayFile, sealingFile } from './cases/sealing.ts';
 import { segmentFile } from './cases/segments.ts';
 import type { VectorFile } from './vectors.ts';
@@ -24,5 +26,11 @@ export function vectorFiles(): Record<string, VectorFile> {
     sealing: sealingFile(),
     replay: replayFile(),
     segments: segmentFile(),
+    acks: ackFile(),
+    rtt: rttFile(),
+    recovery: recoveryFile(),
+    congestion: congestionFile(),
+    sender: senderFile(),
+    'datagram-size': datagramSizeFile(),
   };
 }

@@ -12,6 +12,8 @@ const U32_MAX = 2 ** 32 - 1;
 const U48_MAX = 2 ** 48 - 1;
 /** A trace lasts less than three years. */
 const MICROS_MAX = 2 ** 46;
+/** Packets of one event. */
+const PACKETS_MAX = 1_000;
 
 export const RELIABILITY_OPERATIONS: Operations = {
   'ack.trace': (request) => {
@@ -47,7 +49,7 @@ export const RELIABILITY_OPERATIONS: Operations = {
           sender.offer(
             at,
             event.number('space', 1),
-            event.number('packets', 1_000),
+            event.number('packets', PACKETS_MAX),
             event.number('bytes', U16_MAX, 1),
           );
           break;
@@ -104,7 +106,8 @@ function recovered(recovery: RecoveryTwin, event: Fields): JsonObject {
   switch (event.text('event')) {
     case 'sent': {
       const [space, bytes] = [event.number('space', 1), event.number('bytes', U16_MAX, 1)];
-      recovery.onSent(at, space, bytes, event.has('probe') && event.flag('probe'));
+      const isProbe = event.has('probe') && event.flag('probe');
+      for (let left = packetsIn(event); left > 0; left--) recovery.onSent(at, space, bytes, isProbe);
       break;
     }
     case 'ack':
@@ -168,6 +171,11 @@ function rangesOf(event: Fields): AckRange[] {
   return event
     .objects('ranges')
     .map((range) => ({ first: range.number('first', U48_MAX), last: range.number('last', U48_MAX) }));
+}
+
+/** How many packets leave at one instant: one where nothing is said. */
+function packetsIn(event: Fields): number {
+  return event.has('packets') ? event.number('packets', PACKETS_MAX, 1) : 1;
 }
 
 function timeOf(event: Fields): number {
