@@ -211,7 +211,11 @@ class SenderTrace {
     for (const space of [0, 1] as const) {
       const queue = this.#queues[space].filter(({ item }) => !this.#done.has(item));
       const again = this.#lost.filter((lost) => lost.space === space && !this.#done.has(lost.item));
-      const fresh = again.filter(({ item }) => !queue.some((waiting) => waiting.item === item));
+      const fresh = again.filter(
+        ({ item }, index) =>
+          !queue.some((waiting) => waiting.item === item) &&
+          again.findIndex((other) => other.item === item) === index,
+      );
       this.#queues[space] = [...fresh.map((item) => ({ ...item, why: 'again' })), ...queue];
     }
     this.#lost.length = 0;

@@ -18,6 +18,9 @@ export interface Initiator {
   readonly parameters: unknown;
 }
 
+/** A front packet without its MAC. */
+type Unsigned = { readonly type: 1 | 2 | 3 | 4 } & Readonly<Record<string, unknown>>;
+
 export interface Responder {
   readonly clusterSecret: Uint8Array;
   readonly clusterId: Uint8Array;
@@ -43,7 +46,7 @@ export function cookiePacket(
   cookie: Uint8Array,
   clusterId: Uint8Array,
 ): Uint8Array {
-  return signed(clusterSecret, { type: 2, tag, cookie, clusterId, mac: NO_MAC });
+  return signedPacket(clusterSecret, { type: 2, tag, cookie, clusterId });
 }
 
 export function refusedPacket(
@@ -52,7 +55,7 @@ export function refusedPacket(
   code: number,
   retryMillis: number,
 ): Uint8Array {
-  return signed(clusterSecret, { type: 4, tag, code, retryMillis, mac: NO_MAC });
+  return signedPacket(clusterSecret, { type: 4, tag, code, retryMillis });
 }
 
 /** The second HELLO, or undefined when the COOKIE packet is dropped [HS-14]. */
@@ -101,7 +104,7 @@ export function accept(
     Uint8Array.from(encodeMessage('responderParameters', responder.parameters)),
   );
   if (noise === undefined) return undefined;
-  const welcome = signed(clusterSecret, { type: 3, tag: packet.tag, noise, mac: NO_MAC });
+  const welcome = signedPacket(clusterSecret, { type: 3, tag: packet.tag, noise });
   return { packet: welcome, initiatorTag: packet.tag, initiatorParameters, ...secretsOf(handshake) };
 }
 
@@ -145,12 +148,12 @@ function hello(
   noise: Uint8Array,
 ): Uint8Array {
   const { secretId } = clusterKeys(clusterSecret);
-  return signed(clusterSecret, { type: 1, version: VERSION, secretId, tag, cookie, noise, mac: NO_MAC });
+  return signedPacket(clusterSecret, { type: 1, version: VERSION, secretId, tag, cookie, noise });
 }
 
-/** A packet with its MAC in place of the last 16 bytes. */
-function signed(clusterSecret: Uint8Array, packet: wire.Packet): Uint8Array {
-  const body = encodePacket(packet).slice(0, -MAC_BYTES);
+/** A packet of these fields with its MAC behind them [HELLO-1]. */
+export function signedPacket(clusterSecret: Uint8Array, fields: Unsigned): Uint8Array {
+  const body = encodePacket({ ...fields, mac: NO_MAC } as wire.Packet).slice(0, -MAC_BYTES);
   return join(body, frontMac(clusterKeys(clusterSecret).helloKey, Uint8Array.from(body)));
 }
 

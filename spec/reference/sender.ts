@@ -72,7 +72,9 @@ export class SenderTwin {
     for (const queue of this.#queues.keys()) {
       this.#queues[queue] = this.#queues[queue]!.filter(({ item }) => !this.#done.has(item));
     }
-    for (const item of again.reverse()) this.#sendAgain(item);
+    // Two packets of one item may be lost together: it is sent again once, in the place of the first.
+    const once = again.filter(({ item }, index) => again.findIndex((other) => other.item === item) === index);
+    for (const item of once.reverse()) this.#sendAgain(item);
     if (probe === undefined) return;
     const oldest = [...this.#carried.values()].find(
       ({ item, space }) => space === probe && !this.#done.has(item),

@@ -223,6 +223,13 @@ export function senderFile(): VectorFile {
     wait(101_000),
     wait(103_000),
   ]);
+  add('an item and its probe are lost together', 'REL-8 REL-11', [
+    offer(0, 1),
+    wait(32_000),
+    offer(32_100, 5),
+    ack(32_600, [6, 6]),
+    wait(33_700),
+  ]);
   add('losses in several rounds', 'REL-6 REL-8 CC-8', rounds());
   return cases.file;
 }

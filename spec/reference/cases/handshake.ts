@@ -26,16 +26,35 @@ const RESPONDER_PARAMETERS = {
   idleTimeMs: 30_000,
 };
 
+/** What the first exchange starts from, as section 2.9 shows it. */
+export const EXAMPLE = {
+  clusterSecret: CLUSTER_SECRET,
+  clusterId: CLUSTER_ID,
+  cookie: COOKIE,
+  initiatorTag: INITIATOR_TAG,
+  responderTag: RESPONDER_TAG,
+  initiatorKey: hexOf(counting(0x20, 32)),
+  responderKey: hexOf(counting(0x60, 32)),
+  initiatorPayload: parameters(1),
+  responderPayload: join(
+    [0x9c, 0xbb],
+    bytesOf(RESPONDER_TAG),
+    [0xf2, 0x30],
+    [0, 0x20, 0, 0],
+    [0, 0, 0x75, 0x30],
+  ),
+};
+
 const INITIATOR: JsonObject = {
   clusterSecret: CLUSTER_SECRET,
   initiatorTag: INITIATOR_TAG,
-  ephemeralPrivateKey: hexOf(counting(0x20, 32)),
+  ephemeralPrivateKey: EXAMPLE.initiatorKey,
   parameters: INITIATOR_PARAMETERS,
 };
 const RESPONDER: JsonObject = {
   clusterSecret: CLUSTER_SECRET,
   clusterId: CLUSTER_ID,
-  ephemeralPrivateKey: hexOf(counting(0x60, 32)),
+  ephemeralPrivateKey: EXAMPLE.responderKey,
   parameters: RESPONDER_PARAMETERS,
 };
 
