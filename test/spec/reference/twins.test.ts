@@ -23,7 +23,7 @@ const hex = (length: number): fc.Arbitrary<string> =>
 /** Steps of a trace with times that never fall. */
 function timed<Step extends object>(step: fc.Arbitrary<Step>, stepsMax: number): fc.Arbitrary<object[]> {
   const pause = fc.oneof(fc.constant(0), fc.nat(300), fc.nat(5_000), fc.nat(3_000_000));
-  return fc.array(fc.tuple(pause, step), { maxLength: stepsMax }).map((steps) => {
+  return fc.array(fc.tuple(pause, step), { maxLength: stepsMax, size: 'max' }).map((steps) => {
     let at = 0;
     return steps.map(([micros, one]) => {
       at += micros;
@@ -115,7 +115,7 @@ describe('the reference and our code', () => {
     );
     const event = fc.record({ packetNumber: number, opens: fc.boolean() });
     fc.assert(
-      fc.property(fc.array(event, { maxLength: 200 }), (events) =>
+      fc.property(fc.array(event, { maxLength: 200, size: 'max' }), (events) =>
         expectSame({ op: 'replay.trace', events }),
       ),
       { numRuns: 200 },
