@@ -58,13 +58,12 @@ export function handshakeOperations(suite: Suite): Operations {
       const fields = { type: wire.PacketType.REFUSED, tag: tagIn(request), code, retryMillis, mac: NO_MAC };
       return { packet: hexOf(signPacket(suite, clusterKeysIn(suite, request), fields)) };
     },
-    'handshake.prove': (request) =>
-      orRefused(() => {
-        const hello = proven(suite, request).hello;
-        return hello === undefined ? undefined : { packet: hexOf(hello) };
-      }),
-    'handshake.accept': (request) => orRefused(() => accept(suite, request)),
-    'handshake.finish': (request) => orRefused(() => finish(suite, request)),
+    'handshake.prove': (request) => {
+      const hello = proven(suite, request)?.hello;
+      return hello === undefined ? undefined : { packet: hexOf(hello) };
+    },
+    'handshake.accept': (request) => accept(suite, request),
+    'handshake.finish': (request) => finish(suite, request),
   };
 }
 
@@ -88,9 +87,13 @@ function initiatorOf(suite: Suite, request: Fields, parameters: wire.InitiatorPa
   });
 }
 
-/** The initiator after the COOKIE, and its second HELLO, if it sends one. */
-function proven(suite: Suite, request: Fields): { initiator: Initiator; hello: Uint8Array | undefined } {
+/** The initiator after the COOKIE, and its second HELLO, if it sends one; undefined for impossible parameters. */
+function proven(
+  suite: Suite,
+  request: Fields,
+): { initiator: Initiator; hello: Uint8Array | undefined } | undefined {
   const parameters = fromJson(request.json('parameters'), MESSAGE_NAMES) as wire.InitiatorParameters;
+  if (payloadOf(wire.initiatorParameters, request) === undefined) return undefined;
   const initiator = initiatorOf(suite, request, parameters);
   transmitted(initiator);
   initiator.handleDatagram(BEGIN, request.bytes('cookiePacket'));
@@ -104,15 +107,17 @@ function transmitted(initiator: Initiator): Uint8Array | undefined {
 }
 
 function finish(suite: Suite, request: Fields): JsonObject | undefined {
-  const { initiator, hello } = proven(suite, request);
+  const proof = proven(suite, request);
+  const parameters = payloadOf(wire.initiatorParameters, request);
+  if (proof === undefined || parameters === undefined) return undefined;
+  const { initiator, hello } = proof;
   const welcome = request.bytes('packet');
   initiator.handleDatagram(BEGIN, welcome);
   if (hello === undefined || initiator.outcome?.kind !== 'established') return undefined;
   const cookie = wire.decodePacket(request.bytes('cookiePacket')) as wire.CookiePacket;
   const packet = wire.decodePacket(welcome) as wire.WelcomePacket;
   const state = stateOf(suite, request, cookie.clusterId, 'initiator');
-  const parameters = fromJson(request.json('parameters'), MESSAGE_NAMES) as wire.InitiatorParameters;
-  state.writeMessage(wire.encodeMessage(wire.initiatorParameters, parameters));
+  state.writeMessage(parameters);
   const payload = state.readMessage(packet.noise);
   if (payload === undefined) return undefined;
   const answer = wire.decodeMessage(wire.responderParameters, payload);
@@ -122,6 +127,8 @@ function finish(suite: Suite, request: Fields): JsonObject | undefined {
 
 /** What `session/front.ts` does with a HELLO whose cookie is valid. */
 function accept(suite: Suite, request: Fields): JsonObject | undefined {
+  const own = payloadOf(wire.responderParameters, request);
+  if (own === undefined) return undefined;
   const keys = clusterKeysIn(suite, request);
   const bytes = request.bytes('packet');
   const packet = wire.decodePacket(bytes);
@@ -136,8 +143,7 @@ function accept(suite: Suite, request: Fields): JsonObject | undefined {
   if (payload === undefined) return undefined;
   const asked = wire.decodeMessage(wire.initiatorParameters, payload);
   if (wire.isFailure(asked)) return undefined;
-  const own = fromJson(request.json('parameters'), MESSAGE_NAMES) as wire.ResponderParameters;
-  const noise = state.writeMessage(wire.encodeMessage(wire.responderParameters, own));
+  const noise = state.writeMessage(own);
   const fields = { type: wire.PacketType.WELCOME, tag: packet.tag, noise, mac: NO_MAC };
   return {
     packet: hexOf(signPacket(suite, keys, fields)),
@@ -145,6 +151,12 @@ function accept(suite: Suite, request: Fields): JsonObject | undefined {
     initiatorParameters: toJson(asked, MESSAGE_NAMES),
     ...secretsJson(suite, state),
   };
+}
+
+/** The parameters of a request as the payload of a Noise message; undefined when no bytes can say them. */
+function payloadOf<Parameters>(codec: wire.Codec<Parameters>, request: Fields): Uint8Array | undefined {
+  const parameters = fromJson(request.json('parameters'), MESSAGE_NAMES) as Parameters;
+  return orRefused(() => wire.encodeMessage(codec, parameters));
 }
 
 function stateOf(suite: Suite, request: Fields, clusterId: Uint8Array, role: NoiseRole): HandshakeState {

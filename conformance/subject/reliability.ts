@@ -13,7 +13,6 @@ import {
 } from '../../src/reliability/index.ts';
 import { CONTROL_HEADROOM_DATAGRAMS } from '../../src/session/limits.ts';
 import { ACK_DELAY_UNIT_MICROS, ACK_RANGES_MAX } from '../../src/wire/index.ts';
-import { orRefused } from './codec.ts';
 
 const U16_MAX = 65_535;
 const U32_MAX = 2 ** 32 - 1;
@@ -50,12 +49,11 @@ export const RELIABILITY_OPERATIONS: Operations = {
     });
     return { results };
   },
-  'recovery.trace': (request) =>
-    orRefused(() => {
-      const trace = new RecoveryTrace(request);
-      return { results: request.objects('events').map((event) => trace.take(event)) };
-    }),
-  'sender.trace': (request) => orRefused(() => new SenderTrace(request).run(request)),
+  'recovery.trace': (request) => {
+    const trace = new RecoveryTrace(request);
+    return { results: request.objects('events').map((event) => trace.take(event)) };
+  },
+  'sender.trace': (request) => new SenderTrace(request).run(request),
   'mtu.trace': (request) => {
     const sizes = request.list('sizes').map(Number);
     if (sizes.length === 0) throw new BadRequest('there is at least one size');

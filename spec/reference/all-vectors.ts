@@ -1,5 +1,6 @@
 /** Every vector file by its name, made anew by the reference. */
 
+import { ackFile, rttFile } from './cases/acks.ts';
 import { congestionFile, datagramSizeFile, senderFile } from './cases/congestion.ts';
 import { frameFile } from './cases/frames.ts';
 import { handshakeFile } from './cases/handshake.ts';
@@ -7,7 +8,7 @@ import { frontFile, keyFile, proofFile } from './cases/keys.ts';
 import { messageFile } from './cases/messages.ts';
 import { datagramFile, packetFile } from './cases/packets.ts';
 import { recordFile } from './cases/records.ts';
-import { ackFile, recoveryFile, rttFile } from './cases/reliability.ts';
+import { recoveryFile } from './cases/recovery.ts';
 import { replayFile, sealingFile } from './cases/sealing.ts';
 import { segmentFile } from './cases/segments.ts';
 import type { VectorFile } from './vectors.ts';

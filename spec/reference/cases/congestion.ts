@@ -6,7 +6,7 @@
 import type { Json, JsonObject } from '../json.ts';
 import { RecoveryTwin } from '../recovery.ts';
 import { CaseList, fixedBytes, type VectorFile } from '../vectors.ts';
-import { ROUNDING } from './reliability.ts';
+import { ROUNDING } from './acks.ts';
 
 const DATAGRAM = 1_472;
 const PEER_WINDOW = 4_194_304;

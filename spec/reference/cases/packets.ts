@@ -230,6 +230,7 @@ export function datagramFile(): VectorFile {
   split('a length behind the end', 'PKT-3', sealed, patched(segment, 2, 0x10, 0));
   split('the last packet is cut', 'PKT-3', sealed, segment.slice(0, -1));
   split('the first packet is too long', 'PKT-3', patched(sealed, 2, 0xff, 0xff), segment);
+  split('the longest packet', 'PKT-3', [9, 0, 0xff, 0xe3], new Uint8Array(65_503));
   split('only zeros', 'PKT-3', new Uint8Array(64));
   split('bytes without a meaning', 'PKT-2 PKT-3', fixedBytes('datagram', 64));
   return cases.file;

@@ -1,8 +1,8 @@
 /** Cases of sections 3.1, 3.2 and 3.5: SEALED packets, the replay window, and all transitions of the epochs. */
 
-import { bytesOf, hexOf, type Json, type JsonObject } from '../json.ts';
+import { bytesOf, hexOf, type Json, type JsonObject, tagOf } from '../json.ts';
 import { join } from '../primitives.ts';
-import { sealRecord } from '../sealing.ts';
+import { sealPacket, sealRecord } from '../sealing.ts';
 import { CaseList, counting, fixedBytes, flipped, patched, type VectorFile } from '../vectors.ts';
 
 export const TRAFFIC = hexOf(fixedBytes('traffic secret', 32));
@@ -148,6 +148,8 @@ function addEpochs(cases: CaseList): void {
     at(1),
     at(2),
   ]);
+  const empty = sealPacket(bytesOf(TRAFFIC), 1, tagOf(RECEIVER_TAG), number++, new Uint8Array(0));
+  trace(cases, 'a packet without a frame updates, too', 'KEY-8', [at(0), datagram(hexOf(empty)), at(1)]);
   trace(cases, 'forgetting before any update', 'KEY-11', [at(0), forget, at(0)]);
   const real = bytesOf(sealed(1, number++));
   trace(cases, 'a forged packet of the next epoch changes nothing', 'KEY-8 KEY-9', [

@@ -320,6 +320,7 @@ function addViolations(cases: CaseList): void {
   const bad: Readonly<Record<string, Uint8Array>> = {
     'a record of an unknown encoding': join([2], header.slice(1), [1, 2, 3]),
     'a record of another length than it states': join(header, [1, 2]),
+    'a record of nothing at all': new Uint8Array(0),
     'a record of a header alone, cut': header.slice(0, 18),
     'a record whose dataLeft is -2': join(header.slice(0, 14), [0xfe], header.slice(15), [1, 2, 3]),
   };

@@ -1,158 +1,25 @@
-/** Cases of sections 4.1 and 4.2, and of loss recovery event by event. Times in us. */
+/** Cases of sections 4.2, 4.3 and 4.6: loss recovery and congestion, event by event. Times in us. */
 
 import type { JsonObject } from '../json.ts';
-import { CaseList, fixedBytes, type VectorFile } from '../vectors.ts';
-
-/** `within` of traces that end in rounded numbers [CONF-8]. */
-export const ROUNDING = 1;
-
-export function ackFile(): VectorFile {
-  const cases = new CaseList('When an ACK is due, and what it holds');
-  const add = (
-    name: string,
-    clauses: string,
-    ...events: readonly (readonly [number, number | 'send', boolean?])[]
-  ): void => {
-    cases.takes(name, clauses, 'ack.trace', {
-      events: events.map(([at, what, ackEliciting = true]) =>
-        what === 'send' ? { at, event: 'send' } : { at, event: 'received', number: what, ackEliciting },
-      ),
-    });
-  };
-  add('one packet waits 2 ms', 'ACK-5', [1_000, 0], [3_000, 'send']);
-  add('the second packet asks at once', 'ACK-5', [0, 0], [700, 1], [700, 'send'], [800, 2], [2_800, 'send']);
-  add(
-    'the wait is that of the first packet',
-    'ACK-5',
-    [0, 0, false],
-    [10, 1],
-    [500, 2, false],
-    [2_010, 'send'],
-  );
-  add(
-    'a gap asks at once',
-    'ACK-3 ACK-5',
-    [0, 0],
-    [0, 'send'],
-    [100, 2],
-    [100, 'send'],
-    [200, 3],
-    [2_200, 'send'],
-  );
-  add('a first number above 0 asks at once', 'ACK-5', [0, 7], [0, 'send']);
-  add(
-    'a packet behind the largest asks at once',
-    'ACK-5',
-    [0, 0],
-    [1, 2],
-    [1, 'send'],
-    [50, 1],
-    [50, 'send'],
-  );
-  add(
-    'packets that elicit nothing',
-    'ACK-5',
-    [0, 0, false],
-    [10, 1, false],
-    [20, 5, false],
-    [9_000, 6],
-    [11_000, 'send'],
-  );
-  add('the delay counts from the largest', 'ACK-2', [0, 5], [79, 3], [87, 'send'], [100, 6], [2_100, 'send']);
-  add(
-    'the delay in units of 8 us, rounded down',
-    'ACK-2',
-    [0, 0],
-    [7, 'send'],
-    [10, 1],
-    [18, 'send'],
-    [20, 2],
-    [35, 'send'],
-  );
-  add('the longest delay', 'ACK-2', [0, 0], [524_280, 'send'], [524_281, 1], [2_000_000, 'send']);
-  add('ranges grow together', 'ACK-3', [0, 0], [1, 2], [2, 4], [3, 3], [4, 1], [4, 'send']);
-  add('numbers above 2^32', 'ACK-3', [0, 2 ** 32 + 1], [1, 2 ** 32 + 3], [2, 2 ** 48 - 1], [2, 'send']);
-  const odd = Array.from({ length: 34 }, (_, index): [number, number] => [10 * index, 2 * index]);
-  add('34 ranges, of which 32 are kept', 'ACK-4', ...odd, [400, 'send'], [410, 67], [420, 'send']);
-  add(
-    'a number below the newest 32 ranges',
-    'ACK-4',
-    ...odd,
-    [400, 'send'],
-    [500, 1],
-    [500, 'send'],
-    [600, 5],
-    [600, 'send'],
-  );
-  for (const seed of [1, 2]) {
-    const bytes = fixedBytes(`acks ${seed}`, 400);
-    const events: [number, number | 'send', boolean?][] = [];
-    const seen = new Set<number>();
-    let [at, base] = [0, 0];
-    for (let index = 0; index < 100; index++) {
-      at += 37 * bytes[4 * index]!;
-      base += [1, 1, 1, 2, 0, 5][bytes[4 * index + 1]! % 6]!;
-      const number = Math.max(0, base - [0, 0, 0, 3, 9][bytes[4 * index + 2]! % 5]!);
-      if (seen.has(number)) continue;
-      seen.add(number);
-      events.push([at, number, bytes[4 * index + 3]! % 5 !== 0]);
-      if (index % 4 === 3) events.push([at + 100, 'send']);
-    }
-    add(`a mixture, ${seed}`, 'ACK-2 ACK-3 ACK-5', ...events);
-  }
-  return cases.file;
-}
-
-export function rttFile(): VectorFile {
-  const cases = new CaseList('Round-trip time and probe timeout', ROUNDING);
-  const add = (name: string, clauses: string, ...samples: readonly (readonly [number, number])[]): void => {
-    cases.takes(name, clauses, 'rtt.trace', {
-      samples: samples.map(([latest, ackDelay]) => ({ latest, ackDelay })),
-    });
-  };
-  add('the first sample', 'REL-4 REL-9', [1_000, 0]);
-  add('the first sample keeps the delay of the peer', 'REL-4', [1_000, 500]);
-  add('a steady path', 'REL-3 REL-9', ...new Array<[number, number]>(12).fill([800, 0]));
-  add('a path of 100 us: the granularity counts', 'REL-9', ...new Array<[number, number]>(20).fill([100, 0]));
-  add('a jump up', 'REL-3', [400, 0], [400, 0], [8_000, 0], [8_000, 0], [8_000, 0]);
-  add('a jump down', 'REL-3', [8_000, 0], [400, 0], [400, 0], [400, 0]);
-  add('the delay of the peer is taken off', 'REL-5', [400, 0], [2_000, 1_000], [2_000, 1_600]);
-  add(
-    'a delay that would go below the least sample',
-    'REL-5',
-    [400, 0],
-    [600, 500],
-    [500, 99],
-    [500, 100],
-    [500, 101],
-  );
-  add('at most 2 ms of delay count', 'REL-5', [400, 0], [9_000, 60_000], [2_400, 3_000], [2_399, 3_000]);
-  add('a sample of 1 us', 'REL-4', [1, 0], [1, 0]);
-  const bytes = fixedBytes('rtt', 120);
-  const mixture = Array.from({ length: 60 }, (_, index): [number, number] => [
-    100 + 16 * bytes[2 * index]!,
-    9 * bytes[2 * index + 1]!,
-  ]);
-  add('a mixture', 'REL-3 REL-5 REL-9', ...mixture);
-  return cases.file;
-}
+import { CaseList, type VectorFile } from '../vectors.ts';
+import { ROUNDING } from './acks.ts';
 
 type Range = readonly [number, number];
 
-export const sent = (at: number, bytes = 1_200, space = 1): JsonObject => ({
+const sent = (at: number, bytes = 1_200, space = 1): JsonObject => ({
   at,
   event: 'sent',
   space,
   bytes,
 });
-export const probe = (at: number, bytes: number): JsonObject => ({
+const probe = (at: number, bytes: number): JsonObject => ({
   at,
   event: 'sent',
   space: 0,
   bytes,
   probe: true,
 });
-export const acked = (at: number, ranges: readonly Range[], space = 1, delay = 0): JsonObject => ({
+const acked = (at: number, ranges: readonly Range[], space = 1, delay = 0): JsonObject => ({
   at,
   event: 'ack',
   space,
@@ -350,6 +217,26 @@ export function recoveryFile(): VectorFile {
     ],
     16_777_216,
   );
+  add('both spaces wait equally long', 'REL-11', [sent(0, 100, 0), sent(0), timer(32_000), timer(64_000)]);
+  add('the first of them left as the first sample came', 'CC-2', [
+    sent(0),
+    acked(400, [[0, 0]]),
+    ...[400, 9_000, 20_000, 40_000, 40_001, 40_002].map((at) => sent(at)),
+    acked(40_500, [[6, 6]]),
+  ]);
+  add('a second slow start, and what comes behind it', 'CC-2', [
+    ...persistent(0).slice(0, -1),
+    acked(40_500, [[9, 11]]),
+    ...[50, 60, 70, 80, 90, 100].flatMap((at, index) => {
+      const first = 12 + 4 * index;
+      const start = 1_000 * at;
+      return [
+        { ...sent(start), packets: 4 },
+        { at: start, event: 'held' },
+        acked(start + 400, [[first, first + 3]]),
+      ];
+    }),
+  ]);
   addQueues(add);
   return cases.file;
 }
@@ -417,6 +304,13 @@ function addQueues(add: (name: string, clauses: string, events: readonly JsonObj
       ].map((round, index) => (index === 0 ? round : { ...round, bytes: 100 })),
     ),
   );
+  add('the base is that of a probe of the datagram size', 'CC-7 MTU-6', [
+    probe(0, 8_972),
+    acked(200, [[0, 0]], 0),
+    ...later(1_000, rounds(1_300, [1_300, true], [1_300, false])),
+  ]);
+  add('50 of 466 lost: one more than chance brings', 'CC-8', manyLost(50));
+  add('49 of 465 lost: chance', 'CC-8', manyLost(49));
   const shrunk = rounds(400, [1_401, true], [1_401, false]).slice(0, -3);
   add('two losses soon after the window shrank', 'CC-8', [
     ...shrunk,
@@ -454,4 +348,43 @@ function persistent(skip: number): JsonObject[] {
     ),
   );
   return events;
+}
+
+/** The same events, so much later. */
+function later(micros: number, events: readonly JsonObject[]): JsonObject[] {
+  return events.map((event) => ({ ...event, at: Number(event.at) + micros }));
+}
+
+/** A window that shrank for a queue; then 400 packets that arrive, 16 more, and `lost` that do not. */
+function manyLost(lost: number): JsonObject[] {
+  const start = inRounds([
+    ...new Array<Round>(3).fill({ rtt: 400, packets: 20 }),
+    { rtt: 1_401, packets: 40, lost: true },
+    { rtt: 1_401, packets: 40 },
+  ]);
+  const idle = (at: number, packets: number, first: number): JsonObject[] => [
+    { ...sent(at), packets },
+    acked(at + 400, [[first, first + packets - 1]]),
+  ];
+  const unheld = start.filter(({ at, event }) => event !== 'held' || Number(at) < 30_000);
+  return [
+    ...idle(0, 200, 0),
+    ...later(
+      10_000,
+      unheld.map((event) => shifted(event, 200)),
+    ),
+    ...idle(100_000, 400, 340),
+    { ...sent(110_000), packets: lost + 16 },
+    acked(110_400, [[740 + lost, 740 + lost + 15]]),
+  ];
+}
+
+/** The event about packets whose numbers are higher by `count`. */
+function shifted(event: JsonObject, count: number): JsonObject {
+  if (event.event !== 'ack') return event;
+  const ranges = event.ranges as readonly { readonly first: number; readonly last: number }[];
+  return {
+    ...event,
+    ranges: ranges.map(({ first, last }) => ({ first: first + count, last: last + count })),
+  };
 }
