@@ -8,9 +8,10 @@
 
 import { isGramlineError } from '../src/base/errors.ts';
 import { seconds } from '../src/base/units.ts';
-import { checkTotals, Invariant, PromiseBook } from './checkers.ts';
+import { checkTotals, Invariant } from './checkers.ts';
 import { contentOf, hashOf, type SimClient, SimCluster, type SimMachine, type SimNode } from './cluster.ts';
 import { drawFaults, type LinkFaults, NO_FAULTS } from './faults.ts';
+import { PromiseBook } from './promise-book.ts';
 import type { Random } from './random.ts';
 
 /** The kinds of fault of which a seed enables some. */

@@ -105,6 +105,9 @@ export const GLUED_BYTES_MAX = 65_535;
 /** Most datagrams under way at one time; more is a storm in the code under test. */
 export const IN_FLIGHT_MAX = 1_000_000;
 
+/** What one socket of a paused machine holds: Linux's default of `rmem_max`. */
+const PAUSED_BUFFER_BYTES = 212_992;
+
 const EPHEMERAL_PORT_FIRST = 49_152;
 const EPHEMERAL_PORTS = 16_384;
 const ANY_HOSTS = ['0.0.0.0', '::'];
@@ -147,6 +150,26 @@ export class VirtualNetwork {
   /** Cuts the way from one host to another, one way: what is sent from now on vanishes. */
   cut(fromIp: string, toIp: string): void {
     this.#link(fromIp, toIp).isCut = true;
+  }
+
+  /** Mends one cut. */
+  mend(fromIp: string, toIp: string): void {
+    this.#link(fromIp, toIp).isCut = false;
+  }
+
+  /** Nothing is handed to sockets of `ip` for `spanMicros`: what arrives waits in them, as far as it fits. */
+  pause(ip: string, spanMicros: number): void {
+    const machine = this.#machines.get(ip);
+    if (machine === undefined) return;
+    machine.pausedUntilMicros = Math.max(machine.pausedUntilMicros, this.#clock.now() + spanMicros);
+  }
+
+  /** The pause ends: what waits is handed over, in order. */
+  resume(ip: string): void {
+    const machine = this.#machines.get(ip);
+    if (machine === undefined) return;
+    machine.pausedUntilMicros = 0;
+    for (const land of machine.waiting.splice(0)) land();
   }
 
   /** Everything that is sent to `toIp` from now on passes one switch port; undefined takes it away. */
@@ -332,6 +355,7 @@ export class VirtualNetwork {
       if (sender !== undefined) this.#refuse(from, to, sender);
       return;
     }
+    if (machine.pausedUntilMicros > this.#clock.now()) return this.#wait(machine, socket, from, bytes);
     const receiver = this.#receivers.get(to.host);
     if (receiver === undefined) return this.#deliver(socket, from, bytes);
     if (!socket.buffer.take(bytes.length, receiver.limits.bufferBytes)) {
@@ -342,6 +366,19 @@ export class VirtualNetwork {
     this.#clock.schedule(Math.ceil(readMicros) - this.#clock.now(), () => {
       socket.buffer.give(bytes.length);
       // What waits in a socket that closed meanwhile is gone with it.
+      if (socket.takesFrom(from)) this.#deliver(socket, from, bytes);
+      else this.statistics.dropped.portClosed += 1;
+    });
+  }
+
+  /** The machine is paused: its kernel holds what fits the socket. */
+  #wait(machine: Machine, socket: Socket, from: Address, bytes: Uint8Array): void {
+    if (!socket.buffer.take(bytes.length, PAUSED_BUFFER_BYTES)) {
+      this.statistics.dropped.buffer += 1;
+      return;
+    }
+    machine.waiting.push(() => {
+      socket.buffer.give(bytes.length);
       if (socket.takesFrom(from)) this.#deliver(socket, from, bytes);
       else this.statistics.dropped.portClosed += 1;
     });
@@ -359,7 +396,13 @@ export class VirtualNetwork {
     if (back.isCut || back.random.chance(back.faults.lossProbability)) return;
     const { delayMicros, jitterMicros } = back.faults;
     this.#clock.schedule(delayMicros + back.random.integer(jitterMicros + 1), () => {
-      if (sender.refuse(to)) this.statistics.refused += 1;
+      const machine = this.#machines.get(from.host);
+      const refuse = (): void => {
+        if (sender.refuse(to)) this.statistics.refused += 1;
+      };
+      if (machine !== undefined && machine.pausedUntilMicros > this.#clock.now())
+        machine.waiting.push(refuse);
+      else refuse();
     });
   }
 
@@ -401,6 +444,9 @@ class Machine {
   readonly #random: Random;
   incarnation = 0;
   isUp = false;
+  pausedUntilMicros = 0;
+  /** Datagrams that arrived while it is paused. */
+  readonly waiting: (() => void)[] = [];
 
   constructor(ip: string, random: Random) {
     this.ip = ip;

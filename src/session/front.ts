@@ -89,6 +89,8 @@ export interface WelcomeOptions {
   readonly port: number;
   readonly local: SessionParameters;
   readonly pool: CreditPool;
+  /** Sealings after which the keys are updated; the default is the most that there may be. */
+  readonly keySealingsMax?: number | undefined;
 }
 
 interface Accepted {
@@ -190,7 +192,7 @@ export class Front {
           this.#accepted.delete(key);
           return this.#refused(packet, secret, code);
         },
-        welcome: ({ now: at, port, local, pool }) => {
+        welcome: ({ now: at, port, local, pool, keySealingsMax }) => {
           const tag = randomTag(this.#entropy);
           const answer: ResponderParameters = {
             port,
@@ -218,6 +220,7 @@ export class Front {
               idleMicros: (parameters.idleMillis * 1000) as Micros,
             },
             pool,
+            ...(keySealingsMax === undefined ? {} : { keySealingsMax }),
           });
           accepted.welcome = this.#sign(secret.keys, {
             type: PacketType.WELCOME,

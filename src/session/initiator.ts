@@ -49,6 +49,8 @@ export interface InitiatorOptions {
   readonly pool: CreditPool;
   /** When given, only this cluster will do. */
   readonly clusterId?: Uint8Array | undefined;
+  /** Sealings after which the keys are updated; the default is the most that there may be. */
+  readonly keySealingsMax?: number | undefined;
 }
 
 export type InitiatorOutcome =
@@ -229,6 +231,7 @@ export class Initiator {
         idleMicros: micros(answer.idleMillis * 1000),
       },
       pool: this.#options.pool,
+      ...(this.#options.keySealingsMax === undefined ? {} : { keySealingsMax: this.#options.keySealingsMax }),
     });
     this.#outcome = { kind: 'established', session, port: answer.port, clusterId: this.#clusterId! };
   }

@@ -66,6 +66,10 @@ export interface TransportOptions {
   readonly sessionPorts?: { readonly first: number; readonly last: number };
   /** Largest UDP payload to send or take in; less where a test wants it. */
   readonly datagramBytesMax?: number;
+  /** Sessions that a front port keeps open; fewer where a test wants it. */
+  readonly sessionsMax?: number;
+  /** Sealings after which keys are updated; fewer where a test wants it. */
+  readonly keySealingsMax?: number;
 }
 
 export class UdpTransport implements Transport {
@@ -172,7 +176,8 @@ export class UdpTransport implements Transport {
     options: ListenOptions,
     isClosed: () => boolean,
   ): Promise<void> {
-    if (accepted.size >= FRONT_SESSIONS_MAX) return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
+    const { sessionsMax = FRONT_SESSIONS_MAX, keySealingsMax } = this.#options;
+    if (accepted.size >= sessionsMax) return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
     let connection: SessionConnection | undefined;
     let opened: DatagramSocket | undefined;
     try {
@@ -192,6 +197,7 @@ export class UdpTransport implements Transport {
         port: socket.port,
         local: this.#parameters(socket, to.host),
         pool: this.#pool,
+        keySealingsMax,
       });
       // The answer leaves first: the client computes while this end sets up.
       sendOne(front, bytes, to);
@@ -233,6 +239,7 @@ export class UdpTransport implements Transport {
       local: this.#parameters(socket, peerHost),
       pool: this.#pool,
       clusterId: options.clusterId,
+      keySealingsMax: this.#options.keySealingsMax,
     });
   }
 
