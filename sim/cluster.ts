@@ -25,7 +25,7 @@ import { type LinkFaults, NO_FAULTS } from './faults.ts';
 import { LeaseChecker } from './lease-checker.ts';
 import { SimClient, SimCoordinator, type SimMachine, SimNode } from './machines.ts';
 import { Random } from './random.ts';
-import { Trace } from './trace.ts';
+import { Trace, type TraceObserver } from './trace.ts';
 import { type ClockSkew, type RunResult, VirtualClock } from './virtual-clock.ts';
 import { VirtualNetwork } from './virtual-network.ts';
 
@@ -64,22 +64,31 @@ export interface SimClusterOptions {
   readonly replayOptions?: string;
   /** Sees every event and every datagram in words. */
   readonly print?: (line: string) => void;
+  /** Sees events, the fate of every datagram, and what its session measures. */
+  readonly observer?: TraceObserver;
 }
 
 /** Thrown when an invariant is broken. The message says which, where, and what happened before. */
 export class InvariantError extends Error {
   override readonly name = 'InvariantError';
   readonly invariant: Invariant;
+  /** The first line of the message: seed, invariant, and what was found. */
+  readonly summary: string;
+  /** The last events, oldest first. */
+  readonly lines: readonly string[];
+  /** The command that replays the run. */
+  readonly replay: string;
+  /** Names of the operations that had begun; the campaign fills them in. */
+  operations: readonly string[] = [];
 
   constructor(seed: number, { invariant, detail }: Violation, lines: readonly string[], replayOptions = '') {
-    super(
-      [
-        `seed ${seed}: broken: ${invariant}: ${detail}`,
-        ...lines.map((line) => `  ${line}`),
-        `replay: npm run sim -- --seed ${seed}${replayOptions} --trace -`,
-      ].join('\n'),
-    );
+    const summary = `seed ${seed}: broken: ${invariant}: ${detail}`;
+    const replay = `npm run sim -- --seed ${seed}${replayOptions} --trace -`;
+    super([summary, ...lines.map((line) => `  ${line}`), `replay: ${replay}`].join('\n'));
     this.invariant = invariant;
+    this.summary = summary;
+    this.lines = lines;
+    this.replay = replay;
   }
 }
 
@@ -108,7 +117,9 @@ export class SimCluster {
     this.seed = options.seed;
     this.random = new Random(options.seed);
     this.network = new VirtualNetwork(this.clock, this.random, options.faults ?? NO_FAULTS);
-    this.trace = new Trace(() => this.clock.now(), options.print);
+    const { print, observer } = options;
+    this.trace = new Trace(() => this.clock.now(), print, observer);
+    if (observer !== undefined) this.#showTo(observer);
     this.suite = this.nonces.watch(nodeSuite);
     this.network.tap((from, to, bytes) => {
       this.trace.onDatagram(from, to, bytes);
@@ -118,6 +129,18 @@ export class SimCluster {
     this.coordinator = new SimCoordinator(this);
     this.nodes = Array.from({ length: options.nodes ?? 3 }, (_, index) => new SimNode(this, index));
     for (let index = 0; index < (options.clients ?? 0); index++) this.client();
+  }
+
+  #showTo(observer: TraceObserver): void {
+    this.network.observe((fate, from, to, bytes, reason) => {
+      const now = this.clock.now();
+      observer.onDatagram(now, fate, from, to, bytes, reason);
+      if (fate !== 'sent') return;
+      const connections = this.machines.find(({ ip }) => ip === from.host)?.transport?.connections ?? [];
+      for (const { peerHost, peerPort, session } of connections) {
+        if (peerHost === to.host && peerPort === to.port) observer.onSession(now, from, to, session);
+      }
+    });
   }
 
   /** Starts the coordinator and all nodes, and waits until these have joined. */

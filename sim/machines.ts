@@ -115,6 +115,7 @@ export abstract class SimMachine {
   #hostClock: HostClock | undefined;
   #starts = 0;
   #pausedUntilMicros = 0;
+  #resumption: Timer | undefined;
 
   constructor(cluster: SimCluster, ip: string, name: string, hasSlowDisk: boolean) {
     this.cluster = cluster;
@@ -153,9 +154,8 @@ export abstract class SimMachine {
     network.pause(this.ip, spanMicros);
     const until = Math.max(this.#pausedUntilMicros, clock.now() + spanMicros);
     this.#pausedUntilMicros = until;
-    clock.setTimer(micros(until), () => {
-      if (clock.now() >= this.#pausedUntilMicros) network.resume(this.ip);
-    });
+    this.#resumption?.cancel();
+    this.#resumption = clock.setTimer(micros(until), () => network.resume(this.ip));
   }
 
   #requireProcess(): SimProcess {
@@ -208,6 +208,7 @@ export abstract class SimMachine {
     this.#process?.clock.stop();
     this.#process = undefined;
     this.#pausedUntilMicros = 0;
+    this.#resumption?.cancel();
     this.cluster.network.resume(this.ip);
   }
 

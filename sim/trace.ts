@@ -9,6 +9,32 @@ import type { Log, LogFields } from '../src/nodes/ports.ts';
 import { PacketType } from '../src/wire/index.ts';
 import type { Address } from './virtual-network.ts';
 
+/** What became of a datagram. */
+export type Fate = 'sent' | 'received' | 'dropped';
+
+/** Sees a run as it goes, for a document of it. */
+export interface TraceObserver {
+  onEvent(nowMicros: number, who: string, what: string): void;
+  /** `reason` says why one was dropped. The bytes are borrowed. */
+  onDatagram(
+    nowMicros: number,
+    fate: Fate,
+    from: Address,
+    to: Address,
+    bytes: Uint8Array,
+    reason?: string,
+  ): void;
+  /** The session behind a datagram that was just sent, for its measures. */
+  onSession(nowMicros: number, from: Address, to: Address, session: SessionMeasures): void;
+}
+
+/** What a session knows of its path. */
+export interface SessionMeasures {
+  readonly rttMicros: number;
+  readonly datagramBytes: number;
+  readonly memory: { readonly packetsInFlight: number };
+}
+
 /** Events that a failure shows. */
 export const TRACE_LINES_SHOWN = 40;
 /** Bytes at the start and at the end of a datagram that go into the hash: tags depend on all the rest. */
@@ -24,14 +50,16 @@ export class Trace {
   readonly #lines: string[] = [];
   readonly #now: () => Micros;
   readonly #print: ((line: string) => void) | undefined;
+  readonly #observer: TraceObserver | undefined;
   #low = FNV_BASIS;
   #high = FNV_BASIS ^ 0x5a5a_5a5a;
   #next = 0;
 
   /** `print` sees every line, and datagrams too; without it only the last lines are kept. */
-  constructor(now: () => Micros, print?: (line: string) => void) {
+  constructor(now: () => Micros, print?: (line: string) => void, observer?: TraceObserver) {
     this.#now = now;
     this.#print = print;
+    this.#observer = observer;
   }
 
   /** 16 hex digits over all that happened so far. */
@@ -48,6 +76,7 @@ export class Trace {
     for (let index = 0; index < what.length; index++) this.#mix(what.charCodeAt(index));
     const line = `${(this.#now() / 1000).toFixed(3).padStart(11)} ms  ${who.padEnd(12)} ${what}`;
     this.#print?.(line);
+    this.#observer?.onEvent(this.#now(), who, what);
     this.#lines[this.#next] = line;
     this.#next = (this.#next + 1) % TRACE_LINES_SHOWN;
   }

@@ -21,6 +21,7 @@ import {
   wireBytes,
 } from './queues.ts';
 import type { Random } from './random.ts';
+import type { Fate } from './trace.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 export interface Address {
@@ -44,6 +45,14 @@ export interface ForgedDatagram {
 
 export type Verdict = 'pass' | 'drop' | readonly ForgedDatagram[];
 export type Interceptor = (datagram: WireDatagram) => Verdict;
+/** What became of a datagram, as it happens; `reason` is a key of `NetworkStatistics.dropped`. */
+export type FateWatcher = (
+  fate: Fate,
+  from: Address,
+  to: Address,
+  bytes: Uint8Array,
+  reason?: string,
+) => void;
 export type Tap = (from: Address, to: Address, bytes: Uint8Array) => void;
 
 export interface VirtualHostOptions {
@@ -125,6 +134,7 @@ export class VirtualNetwork {
   /** Later rules win over earlier ones. */
   #rules: FaultRule[] = [];
   #inFlight = 0;
+  #watcher: FateWatcher | undefined;
 
   /** A network whose links all have `faults` until told otherwise. */
   constructor(clock: VirtualClock, random: Random, faults: LinkFaults) {
@@ -217,6 +227,11 @@ export class VirtualNetwork {
     return () => this.#taps.delete(tap);
   }
 
+  /** Tells `watcher` of the fate of every datagram from now on. */
+  observe(watcher: FateWatcher | undefined): void {
+    this.#watcher = watcher;
+  }
+
   /**
    * Asks `interceptor` about every datagram that a host sends, before the link's faults: an active
    * attacker on the path. Datagrams that attackers make are not shown to attackers again.
@@ -246,7 +261,7 @@ export class VirtualNetwork {
     for (const interceptor of this.#interceptors) {
       const verdict = interceptor(datagram);
       if (verdict === 'pass') continue;
-      this.statistics.dropped.intercepted += 1;
+      this.#drop('intercepted', datagram);
       if (verdict === 'drop') return;
       for (const forged of verdict) {
         this.statistics.forged += 1;
@@ -261,24 +276,24 @@ export class VirtualNetwork {
   #enter(datagram: WireDatagram): void {
     this.statistics.sent += 1;
     this.statistics.sentBytes += datagram.bytes.length;
+    this.#watcher?.('sent', datagram.from, datagram.to, datagram.bytes);
     for (const tap of this.#taps) tap(datagram.from, datagram.to, copyOf(datagram.bytes));
   }
 
   #carry(datagram: WireDatagram, sender: Socket | undefined): void {
-    const { dropped } = this.statistics;
     const link = this.#link(datagram.from.host, datagram.to.host);
     const { faults } = link;
     if (link.isCut) {
-      dropped.cut += 1;
+      this.#drop('cut', datagram);
       return;
     }
     if (datagram.bytes.length > faults.mtuBytes) {
-      dropped.mtu += 1;
+      this.#drop('mtu', datagram);
       return;
     }
     const departMicros = link.depart(this.#clock.now(), datagram.bytes.length);
     if (departMicros === undefined) {
-      dropped.queue += 1;
+      this.#drop('queue', datagram);
       return;
     }
     const port = this.#ports.get(datagram.to.host);
@@ -286,7 +301,7 @@ export class VirtualNetwork {
     // The port serves datagrams in the order in which they come to it.
     const enter = (): void => {
       const servedMicros = port.line.serve(this.#clock.now(), wireBytes(datagram.bytes.length), port);
-      if (servedMicros === undefined) dropped.port += 1;
+      if (servedMicros === undefined) this.#drop('port', datagram);
       else this.#depart(link, servedMicros, datagram, sender);
     };
     if (departMicros <= this.#clock.now()) enter();
@@ -295,9 +310,8 @@ export class VirtualNetwork {
 
   #depart(link: Link, departMicros: number, datagram: WireDatagram, sender: Socket | undefined): void {
     const { faults, random } = link;
-    const { dropped } = this.statistics;
     if (random.chance(faults.lossProbability)) {
-      dropped.loss += 1;
+      this.#drop('loss', datagram);
       return;
     }
     this.#fly(link, departMicros, datagram, sender);
@@ -346,45 +360,53 @@ export class VirtualNetwork {
   ): void {
     const machine = this.#machines.get(to.host);
     if (machine === undefined || !machine.isUp || machine.incarnation !== incarnation) {
-      this.statistics.dropped.hostDown += 1;
+      this.#drop('hostDown', { from, to, bytes });
       return;
     }
     const socket = machine.sockets.get(to.port);
     if (socket === undefined || !socket.takesFrom(from)) {
-      this.statistics.dropped.portClosed += 1;
+      this.#drop('portClosed', { from, to, bytes });
       if (sender !== undefined) this.#refuse(from, to, sender);
       return;
     }
-    if (machine.pausedUntilMicros > this.#clock.now()) return this.#wait(machine, socket, from, bytes);
+    if (machine.pausedUntilMicros > this.#clock.now())
+      return this.#wait(machine, socket, { from, to, bytes });
     const receiver = this.#receivers.get(to.host);
-    if (receiver === undefined) return this.#deliver(socket, from, bytes);
+    if (receiver === undefined) return this.#deliver(socket, from, to, bytes);
     if (!socket.buffer.take(bytes.length, receiver.limits.bufferBytes)) {
-      this.statistics.dropped.buffer += 1;
+      this.#drop('buffer', { from, to, bytes });
       return;
     }
     const readMicros = receiver.reader.read(this.#clock.now(), bytes.length, receiver.limits);
     this.#clock.schedule(Math.ceil(readMicros) - this.#clock.now(), () => {
       socket.buffer.give(bytes.length);
       // What waits in a socket that closed meanwhile is gone with it.
-      if (socket.takesFrom(from)) this.#deliver(socket, from, bytes);
-      else this.statistics.dropped.portClosed += 1;
+      if (socket.takesFrom(from)) this.#deliver(socket, from, to, bytes);
+      else this.#drop('portClosed', { from, to, bytes });
     });
   }
 
   /** The machine is paused: its kernel holds what fits the socket. */
-  #wait(machine: Machine, socket: Socket, from: Address, bytes: Uint8Array): void {
+  #wait(machine: Machine, socket: Socket, datagram: WireDatagram): void {
+    const { from, to, bytes } = datagram;
     if (!socket.buffer.take(bytes.length, PAUSED_BUFFER_BYTES)) {
-      this.statistics.dropped.buffer += 1;
+      this.#drop('buffer', { from, to, bytes });
       return;
     }
     machine.waiting.push(() => {
       socket.buffer.give(bytes.length);
-      if (socket.takesFrom(from)) this.#deliver(socket, from, bytes);
-      else this.statistics.dropped.portClosed += 1;
+      if (socket.takesFrom(from)) this.#deliver(socket, from, to, bytes);
+      else this.#drop('portClosed', { from, to, bytes });
     });
   }
 
-  #deliver(socket: Socket, from: Address, bytes: Uint8Array): void {
+  #drop(reason: keyof NetworkStatistics['dropped'], { from, to, bytes }: WireDatagram): void {
+    this.statistics.dropped[reason] += 1;
+    this.#watcher?.('dropped', from, to, bytes, reason);
+  }
+
+  #deliver(socket: Socket, from: Address, to: Address, bytes: Uint8Array): void {
+    this.#watcher?.('received', from, to, bytes);
     this.statistics.delivered += 1;
     this.statistics.deliveredBytes += bytes.length;
     socket.receive(from, bytes);

@@ -7,6 +7,7 @@
 
 import { concatBytes, equalBytes, toHex, utf8 } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark, marked } from '../base/marks.ts';
 import { REPLICAS_MAX } from '../wire/index.ts';
 import {
   type CatalogEntry,
@@ -136,6 +137,7 @@ export class Catalog {
   /** Stores the totals anew where a commit that failed may have left wrong ones. */
   async mendTotals(): Promise<void> {
     if (!this.#totalsDoubtful) return;
+    mark('totals-mended');
     this.#totalsDoubtful = false;
     try {
       await this.#state.commit([], [{ key: TOTALS_KEY, value: encodeTotals(this.#totals) }]);
@@ -198,7 +200,7 @@ export class Catalog {
     let outcome: CommitOutcome = 'void';
     const isDone = await this.#update(hash, (entry) => {
       if (isVoid()) return 'keep';
-      outcome = entry === undefined ? 'created' : 'added';
+      outcome = entry === undefined ? 'created' : marked('commit-added', 'added');
       return entry === undefined
         ? newEntry(bytes, replicas, nowMillis)
         : { ...entry, replicas: joined(entry, replicas) };
@@ -352,6 +354,7 @@ export class Catalog {
           return true;
         }
       } catch (error) {
+        mark('catalog-commit-failed');
         undo();
         this.#reenter(hash);
         // That no object fits is another matter than that the catalog's own disk is full.

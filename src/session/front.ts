@@ -7,6 +7,7 @@
  */
 
 import { toHex } from '../base/bytes.ts';
+import { mark } from '../base/marks.ts';
 import type { Micros } from '../base/units.ts';
 import {
   type ClusterKeys,
@@ -162,6 +163,7 @@ export class Front {
     const key = toHex(packet.noise.subarray(0, EPHEMERAL_BYTES));
     const earlier = this.#accepted.get(key);
     if (earlier !== undefined) {
+      mark('hello-again');
       // [HS-17] The same HELLO again: the same WELCOME again, no new port.
       return earlier.welcome === undefined
         ? this.#drop('repeated hello')

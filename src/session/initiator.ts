@@ -8,6 +8,7 @@
  */
 
 import { equalBytes } from '../base/bytes.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, micros } from '../base/units.ts';
 import {
   type ClusterKeys,
@@ -122,6 +123,7 @@ export class Initiator {
 
   handleTimeout(now: Micros): void {
     if (this.#outcome !== undefined || now < this.#retryAt) return;
+    if (this.#tries > 0) mark('hello-repeated');
     if (this.#tries >= HANDSHAKE_TRIES_MAX) this.#outcome = { kind: 'unanswered' };
     else this.#due = true;
   }

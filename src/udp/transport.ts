@@ -5,6 +5,7 @@
 
 import { formatAddress, parseAddress } from '../base/address.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
 import { MIB, type Micros, micros } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import type {
@@ -177,7 +178,10 @@ export class UdpTransport implements Transport {
     isClosed: () => boolean,
   ): Promise<void> {
     const { sessionsMax = FRONT_SESSIONS_MAX, keySealingsMax } = this.#options;
-    if (accepted.size >= sessionsMax) return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
+    if (accepted.size >= sessionsMax) {
+      mark('refused-busy');
+      return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
+    }
     let connection: SessionConnection | undefined;
     let opened: DatagramSocket | undefined;
     try {
