@@ -62,6 +62,12 @@ export interface SeedOptions extends RunOptions {
 
 /** Faults strike within this span from the start of the work, in a short run. */
 const FAULTS_SECONDS_MAX = 8;
+/** Some short runs are longer: what was stored early is settled, leases lapse, and nodes come back to another cluster. */
+const LONGER_CHANCE = 0.15;
+const LONGER_SECONDS_MIN = 70;
+const LONGER_SECONDS_MAX = 130;
+/** Faults of a longer run are as many as those of so many short ones. */
+const LONGER_PLANS = 2;
 /** Longer than commits and the coordinator's sweep take, once nobody asks for anything. */
 const QUIET_MICROS = seconds(3);
 /** After the faults have healed, every operation of a client settles within this. */
@@ -74,9 +80,11 @@ const AUDIT_OBJECT_MICROS_MAX = seconds(2);
 /** Leases of forgotten reservations have lapsed after this. */
 const LEASES_MICROS = seconds(32);
 /** In some runs work begins when the coordinator does not take what it does not know for forgotten any more. */
-const OLD_MICROS = seconds(31);
+const OLD_MICROS = [seconds(31), seconds(61)] as const;
 const OLD_CHANCE = 0.3;
 const QUOTA_BYTES = 8_000_000;
+/** Linux's default buffer, and a process that is busy. */
+const SMALL_BUFFERS = { bufferBytes: 212_992, bytesPerSecond: 100_000_000, datagramBytes: 500 };
 /** Sessions that a front port has room for beyond those that are needed, where there are few. */
 const SPARE_SESSIONS = 1;
 
@@ -105,6 +113,8 @@ export interface SeedPlan {
   readonly planned: readonly PlannedFault[];
   /** From the start of the work to the end of the faults. */
   readonly workMicros: number;
+  /** Whether clients go on until the faults end, instead of a few operations each. */
+  readonly goesOn: boolean;
 }
 
 /** The faults that `runSeed` would have strike. */
@@ -112,13 +122,16 @@ export function planOf(seed: number, options: RunOptions): SeedPlan {
   const random = new Random(seed).fork('campaign');
   const { minutes } = options;
   const kinds = options.faults ?? drawKinds(random.fork('kinds'));
-  const drawnMicros = seconds(1) + random.fork('span').integer(FAULTS_SECONDS_MAX * 1_000_000);
+  const span = random.fork('span');
+  const isLonger = span.chance(LONGER_CHANCE);
+  const drawnMicros = isLonger
+    ? seconds(LONGER_SECONDS_MIN) + span.integer(seconds(LONGER_SECONDS_MAX - LONGER_SECONDS_MIN))
+    : seconds(1) + span.integer(seconds(FAULTS_SECONDS_MAX));
   const workMicros = minutes === undefined ? drawnMicros : Math.round(minutes * 60_000_000);
-  return {
-    kinds,
-    planned: planFaults(random.fork('plan'), kinds, workMicros, Math.ceil(minutes ?? 1)),
-    workMicros,
-  };
+  const drawnPlans = isLonger ? LONGER_PLANS : 1;
+  const plans = minutes === undefined ? drawnPlans : Math.ceil(minutes);
+  const planned = planFaults(random.fork('plan'), kinds, workMicros, plans);
+  return { kinds, planned, workMicros, goesOn: isLonger || minutes !== undefined };
 }
 
 class Campaign {
@@ -140,9 +153,10 @@ class Campaign {
     this.#marks = marks;
     this.#without = new Set(options.without);
     this.#random = new Random(seed).fork('campaign');
-    const { minutes, lossProbability = 0 } = options;
+    const { lossProbability = 0 } = options;
     const random = this.#random.fork('shape');
-    ({ kinds: this.#kinds, planned: this.#planned, workMicros: this.#workMicros } = planOf(seed, options));
+    const plan = planOf(seed, options);
+    ({ kinds: this.#kinds, planned: this.#planned, workMicros: this.#workMicros } = plan);
     this.#cluster = this.#newCluster(options, random);
     this.#strikes = new Strikes({
       cluster: this.#cluster,
@@ -150,6 +164,7 @@ class Campaign {
       kinds: this.#kinds,
       lossProbability,
       promises: this.#promises,
+      goesOn: plan.goesOn,
       onClientDied: (client) => this.#workload.forget(client as SimClient),
     });
     this.#workload = new Workload({
@@ -159,7 +174,7 @@ class Campaign {
       damaged: this.#strikes.damaged,
       without: this.#without,
       contends: random.chance(0.25) || options.contention === true,
-      spanMicros: minutes === undefined ? undefined : this.#workMicros,
+      spanMicros: plan.goesOn ? this.#workMicros : undefined,
     });
   }
 
@@ -170,9 +185,10 @@ class Campaign {
     };
     const { nodes = drawnNodes, clients = drawnClients, lossProbability = 0 } = options;
     const hasSmallQuota = this.#kinds.includes('small-quota');
-    const keySealingsMax = random.chance(0.3) ? 16 + random.integer(200) : undefined;
+    const keySealingsMax = random.chance(0.3) ? 4 + random.integer(random.pick([30, 200])) : undefined;
     const sessionsMax = random.chance(0.2) ? nodes + clients + SPARE_SESSIONS : undefined;
-    return new SimCluster({
+    const hasSmallBuffers = random.chance(0.2);
+    const cluster = new SimCluster({
       seed: this.#seed,
       nodes,
       clients,
@@ -198,6 +214,9 @@ class Campaign {
       ...(options.print === undefined ? {} : { print: options.print }),
       ...(options.observer === undefined ? {} : { observer: options.observer }),
     });
+    if (hasSmallBuffers)
+      for (const { ip } of cluster.machines) cluster.network.setReceiveLimits(ip, SMALL_BUFFERS);
+    return cluster;
   }
 
   /** Names of the operations that have begun. */
@@ -210,7 +229,8 @@ class Campaign {
     const { trace, coordinator, commits } = cluster;
     trace.say('campaign', `seed ${this.#seed}, faults: ${this.#kinds.join(', ') || 'none'}`);
     await cluster.start();
-    if (this.#random.fork('age').chance(OLD_CHANCE)) await cluster.pass(OLD_MICROS);
+    const age = this.#random.fork('age');
+    if (age.chance(OLD_CHANCE)) await cluster.pass(age.pick(OLD_MICROS));
     this.#strikes.schedule(this.#planned, this.#without, this.#workMicros);
     for (const client of cluster.clients) this.#workload.start(client);
     await cluster.runUntil(() => this.#strikes.isHealed, this.#workMicros + 1, 'the faults');

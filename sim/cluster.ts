@@ -7,8 +7,8 @@
  */
 
 import { type Micros, micros, seconds } from '../src/base/units.ts';
+import { bestSuite } from '../src/crypto/best-suite.ts';
 import type { Suite } from '../src/crypto/index.ts';
-import { nodeSuite } from '../src/crypto/node-suite.ts';
 import { CapacityChecker } from './capacity-checker.ts';
 import {
   checkMemory,
@@ -120,7 +120,7 @@ export class SimCluster {
     const { print, observer } = options;
     this.trace = new Trace(() => this.clock.now(), print, observer);
     if (observer !== undefined) this.#showTo(observer);
-    this.suite = this.nonces.watch(nodeSuite);
+    this.suite = this.nonces.watch(bestSuite());
     this.network.tap((from, to, bytes) => {
       this.trace.onDatagram(from, to, bytes);
       this.#datagrams += 1;

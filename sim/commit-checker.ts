@@ -3,16 +3,28 @@
 import { fromHex, toHex } from '../src/base/bytes.ts';
 import { Catalog } from '../src/nodes/catalog.ts';
 import type { StateStore } from '../src/nodes/ports.ts';
+import type { CommitQuery } from '../src/wire/index.ts';
 import { Invariant, type Violations } from './checkers.ts';
+
+/** Commits that are remembered in full, for a client that repeats one. */
+const COMMITS_KEPT_MAX = 64;
 
 export class CommitChecker {
   readonly #violations: Violations;
   readonly #committed = new Set<string>();
   /** Removals under way: a commit that is answered meanwhile may be undone by them. */
   readonly #removals = new Map<string, number>();
+  /** The last commits that coordinators were asked for, oldest first, whatever became of them. */
+  readonly asked: CommitQuery[] = [];
 
   constructor(violations: Violations) {
     this.#violations = violations;
+  }
+
+  /** COMMIT arrived. */
+  onCommitArrives(commit: CommitQuery): void {
+    this.asked.push(commit);
+    if (this.asked.length > COMMITS_KEPT_MAX) this.asked.shift();
   }
 
   /** A coordinator starts: what its predecessor was about to do it will not do any more. */

@@ -120,6 +120,7 @@ class CoordinatorWatch {
       case QueryKind.COMMIT: {
         const asked = read(commitQuery, query);
         if (asked === undefined) return undefined;
+        commits.onCommitArrives(asked);
         const arrival = leases.onCommitArrives(now(), asked.token);
         return (code) => {
           if (code !== ResultCode.OK && code !== ResultCode.CONFLICT) return;

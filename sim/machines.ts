@@ -36,6 +36,8 @@ const OWN_BUGS = /AssertionError|TypeError|RangeError|ReferenceError|SyntaxError
 /** Derived once: the secrets are the same in every run. */
 const CLUSTER_KEYS = deriveClusterKeys(nodeSuite, SECRET);
 
+const NO_TIMER: Timer = { cancel: () => undefined };
+
 /** The clock of one process: knows its timers, and takes them with it when the process dies. */
 export class ProcessClock implements Clock {
   readonly #clock: HostClock;
@@ -63,6 +65,8 @@ export class ProcessClock implements Clock {
   }
 
   setTimer(at: Micros, run: () => void): Timer {
+    // What still runs of a dead process waits for ever.
+    if (this.isStopped) return NO_TIMER;
     const inner = this.#clock.setTimer(at, () => {
       this.#timers.delete(timer);
       run();

@@ -111,6 +111,11 @@ export class MemoryObjectStore implements ObjectStore {
     object.damagedChunks.add(Math.floor(offset / CHUNK_BYTES));
   }
 
+  /** A stored object's file is gone, as after a repair of the file system: the store that runs does not know yet. */
+  lose(hash: Uint8Array): void {
+    this.#disk.objects.delete(toHex(hash));
+  }
+
   /** Makes the disk full, or gives it room again. */
   fail(full: boolean): void {
     this.#disk.isFull = full;

@@ -10,13 +10,16 @@ import type { Random } from './random.ts';
 /** Datagram sizes that links carry. */
 export const MTU_BYTES: readonly number[] = [65_507, 65_507, 8_972, 1_472, 1_472, 1_200];
 
-/** A fault that heals by itself does so within this. */
+/** A fault that heals by itself does so within this, in a short run and where clients go on. */
 const HEAL_MICROS_MAX = 4_000_000;
+const LONG_RUN_HEAL_MICROS_MAX = 20_000_000;
 /** Most pauses are short; some outlast leases and sessions. */
 const PAUSE_MICROS_MAX = 5_000_000;
 const LONG_PAUSE_MICROS_MIN = 30_500_000;
 const LONG_PAUSE_MICROS_MAX = 40_000_000;
 const LONG_PAUSE_CHANCE = 0.3;
+/** Of the copies that are damaged so many are gone altogether, and their node starts anew. */
+const LOST_CHANCE = 0.3;
 /** Not as far as tombstones live: what is forgotten after that is meant to be. */
 const JUMPS_MILLIS = [1_000, 61_000, 600_000, 3_600_000, 86_400_000] as const;
 
@@ -27,6 +30,8 @@ export interface StrikesOptions {
   /** What links lose in any weather. */
   readonly lossProbability: number;
   readonly promises: PromiseBook;
+  /** Whether clients go on until the faults end. */
+  readonly goesOn: boolean;
   /** A client has died: nobody waits for what it asked for. */
   readonly onClientDied: (client: SimMachine) => void;
 }
@@ -136,7 +141,8 @@ export class Strikes {
   }
 
   #later(random: Random, run: () => void): void {
-    this.#cluster.clock.schedule(random.integer(HEAL_MICROS_MAX), () => {
+    const healMicrosMax = this.#options.goesOn ? LONG_RUN_HEAL_MICROS_MAX : HEAL_MICROS_MAX;
+    this.#cluster.clock.schedule(random.integer(healMicrosMax), () => {
       if (!this.#isHealed) run();
     });
   }
@@ -174,7 +180,7 @@ export class Strikes {
     machine.pause(spanMicros, random.chance(0.5));
   }
 
-  /** Damages one copy of an object of which another node holds one that counts, once per object. */
+  /** Damages one copy, or takes it away, of an object of which another node holds one that counts, once per object. */
   #corrupt(id: string, random: Random): void {
     const { promises } = this.#options;
     const { coordinator, nodes, trace } = this.#cluster;
@@ -189,10 +195,15 @@ export class Strikes {
     if (candidates.length === 0) return;
     const hash = random.pick(candidates);
     const node = random.pick(holders(hash));
-    trace.say(node.name, `${id}: copy of ${hash.slice(0, 12)} is damaged`);
-    const bytes = promises.bytesOf(hash)!.length;
-    node.store.corrupt(new Uint8Array(Buffer.from(hash, 'hex')), random.integer(Math.max(1, bytes)));
     this.damaged.add(hash);
+    const name = new Uint8Array(Buffer.from(hash, 'hex'));
+    if (random.chance(LOST_CHANCE)) {
+      trace.say(node.name, `${id}: copy of ${hash.slice(0, 12)} is lost`);
+      node.store.lose(name);
+      return this.#crash(random, node);
+    }
+    trace.say(node.name, `${id}: copy of ${hash.slice(0, 12)} is damaged`);
+    node.store.corrupt(name, random.integer(Math.max(1, promises.bytesOf(hash)!.length)));
   }
 
   #healAll(): void {

@@ -3,7 +3,9 @@
  * its own, so that one can be left out and the others stay as they are. Judges what they are answered.
  */
 
+import { toHex } from '../src/base/bytes.ts';
 import { isGramlineError } from '../src/base/errors.ts';
+import { commitQuery, QueryKind } from '../src/wire/index.ts';
 import { Invariant } from './checkers.ts';
 import { contentOf, hashOf, type SimClient, type SimCluster } from './cluster.ts';
 import type { PromiseBook } from './promise-book.ts';
@@ -36,6 +38,7 @@ const OBJECTS_KEPT_MAX = 150;
 const BURST_QUERIES = 1_040;
 /** Objects that are looked for at once: more than one query asks for. */
 const MANY_HASHES = 40;
+const REMOVES_FROM_DOWNED_CHANCE = 0.25;
 /** A source may stand still for so long. */
 const SOURCE_STALL_MICROS_MAX = 12_000_000;
 /** How often a caller's wish to give up looks whether its machine can. */
@@ -111,6 +114,8 @@ export class Workload {
     const draw = random.fraction();
     const isCrowded = known.length > OBJECTS_KEPT_MAX && random.chance(0.6);
     if (known.length === 0 || (draw < 0.5 && !isCrowded)) return this.#put(id, client, random);
+    const orphan = this.#heldByDowned(random);
+    if (orphan !== undefined) return this.#remove(id, client, orphan);
     // Mostly what is there: a get of what nobody put says little.
     const there = known.filter((hash) => this.#promises.mustBeReadable(hash));
     const hash = random.pick(there.length > 0 && random.chance(0.8) ? there : known);
@@ -125,7 +130,17 @@ export class Workload {
     if (draw < 0.88) return this.#findMany(id, client, random);
     if (draw < 0.95) return this.#reserve(id, client, random, hash);
     if (draw < 0.955) return this.#burst(id, client);
+    if (draw < 0.98) return this.#recommit(id, client, random);
     return this.#attempt(id, client, 'status', async () => void (await client.role.status()));
+  }
+
+  /** Now and then, an object that a node holds which is down: it finds out later that it was removed. */
+  #heldByDowned(random: Random): string | undefined {
+    if (!random.chance(REMOVES_FROM_DOWNED_CHANCE)) return undefined;
+    const downed = this.#cluster.nodes.filter((node) => !node.isRunning);
+    return this.#promises.known.find((hash) => {
+      return this.#promises.mustBeReadable(hash) && downed.some((node) => node.holds(hash));
+    });
   }
 
   /** Runs one operation and notes how it ended. Only errors for callers may come out. */
@@ -275,6 +290,17 @@ export class Workload {
     await this.#attempt(id, client, `whereIsMany ${hashes.length}`, async () => {
       const outcomes = await client.role.whereIsMany(hashes);
       for (const outcome of outcomes) if (isGramlineError(outcome, 'GRAMLINE_PROTOCOL')) throw outcome;
+    });
+  }
+
+  /** A COMMIT that arrives once more, late: as if its first answer had been lost. */
+  async #recommit(id: string, client: SimClient, random: Random): Promise<void> {
+    const { asked } = this.#cluster.commits;
+    if (asked.length === 0) return;
+    const commit = random.pick(asked);
+    await this.#attempt(id, client, `recommit ${toHex(commit.hash).slice(0, 12)}`, async () => {
+      const { code } = await client.role.ask(QueryKind.COMMIT, commitQuery, commit);
+      this.#cluster.trace.say(client.name, `${id}: code ${code}`);
     });
   }
 

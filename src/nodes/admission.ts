@@ -10,7 +10,7 @@
 
 import { formatAddress, tryParseAddress } from '../base/address.ts';
 import { toHex } from '../base/bytes.ts';
-import { mark, marked } from '../base/marks.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, seconds } from '../base/units.ts';
 import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
 import {
@@ -197,8 +197,7 @@ export class Admission {
       isCurrent: () => this.memberOf(connection) !== undefined,
       adopt: (hash, bytes) => this.#adopt(hash, bytes, member.nodeId),
     });
-    if (outcome === undefined) return query.reply(marked('inventory-stale', ResultCode.ABORTED));
-    if (outcome.added > 0) mark('inventory-adopts');
+    if (outcome === undefined) return query.reply(ResultCode.ABORTED);
     if (outcome.struck > 0) mark('inventory-strikes');
     member.objects = outcome.objects;
     log.info('inventory taken', { name: member.name, ...outcome });

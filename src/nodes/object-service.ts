@@ -101,7 +101,6 @@ export class ObjectService {
     try {
       const { hash, bytes } = await this.#receiveObject(query, message);
       if (!this.#options.isReported(hash)) {
-        mark('store-while-damaged');
         throw new GramlineError('GRAMLINE_ABORTED', 'the damage of an earlier copy is not reported yet');
       }
       const receipt = receipts.make({ nodeId: store.nodeId, token: message.token, hash, bytes });
