@@ -9,7 +9,7 @@ import { collectMarks, type Mark } from '../src/base/marks.ts';
 import { micros, seconds } from '../src/base/units.ts';
 import { auditObjects, auditTotals } from './audit.ts';
 import { Invariant } from './checkers.ts';
-import { InvariantError, SimCluster } from './cluster.ts';
+import { InvariantError, SimCluster, STEPS_MAX } from './cluster.ts';
 import { drawKinds, type FaultKind, type PlannedFault, planFaults } from './fault-plan.ts';
 import { NO_FAULTS } from './faults.ts';
 import type { SimClient } from './machines.ts';
@@ -209,6 +209,7 @@ class Campaign {
         lossProbability,
       },
       replayOptions: replayOptionsOf(options),
+      stepsMax: STEPS_MAX * Math.max(1, Math.ceil(options.minutes ?? 1)),
       ...(keySealingsMax === undefined ? {} : { keySealingsMax }),
       ...(sessionsMax === undefined ? {} : { sessionsMax }),
       ...(options.print === undefined ? {} : { print: options.print }),

@@ -35,7 +35,7 @@ export { COORDINATOR_ADDRESS, COORDINATOR_IP, SimClient, type SimMachine, SimNod
 /** Memory is sampled once in so many datagrams: about as often as something happens. */
 const DATAGRAMS_PER_SAMPLE = 32;
 /** Events of one drive: more is a storm in the code under test. */
-const STEPS_MAX = 5_000_000;
+export const STEPS_MAX = 5_000_000;
 /** How long {@link SimCluster.drive} waits for a promise unless told otherwise. */
 const DRIVE_MICROS: Micros = seconds(300);
 
@@ -58,6 +58,8 @@ export interface SimClusterOptions {
   readonly slowDisks?: boolean;
   /** Keys are updated after so many sealings; default as in production. */
   readonly keySealingsMax?: number;
+  /** Events of one drive at most; default {@link STEPS_MAX}. */
+  readonly stepsMax?: number;
   /** Sessions that a front port keeps open; default as in production. */
   readonly sessionsMax?: number;
   /** What a replay of this run must be told beside the seed, each word behind a space; default nothing. */
@@ -256,7 +258,7 @@ export class SimCluster {
       return await this.clock.run({
         until: () => this.violations.first !== undefined || condition(),
         untilMicros: micros(this.clock.now() + spanMicros),
-        stepsMax: STEPS_MAX,
+        stepsMax: this.options.stepsMax ?? STEPS_MAX,
       });
     } catch (error) {
       this.onBug('an event', error);
