@@ -72,6 +72,8 @@ export class Catalog {
   #totals: CatalogTotals;
   /** Whether the totals in the store may count a commit that failed. */
   #totalsDoubtful = false;
+  /** Whether the totals are to be held against the index, which has just been filled. */
+  #recountDue = false;
 
   /** @param seed 8 bytes of chance for the index. */
   constructor(state: StateStore, seed?: Uint8Array) {
@@ -111,6 +113,8 @@ export class Catalog {
       if (await pause()) return;
     }
     this.#isIndexed = isComplete;
+    this.#recountDue = isComplete;
+    this.#recount();
   }
 
   /**
@@ -301,6 +305,18 @@ export class Catalog {
   #endTurn(name: string, turn: Promise<void>): void {
     this.#changesUnderWay -= 1;
     if (this.#turns.get(name) === turn) this.#turns.delete(name);
+    this.#recount();
+  }
+
+  /** A crash may have come before totals were mended: at the start they are counted, once no change is under way. */
+  #recount(): void {
+    if (!this.#recountDue || this.#changesUnderWay > 0) return;
+    this.#recountDue = false;
+    const counted = { objects: this.#index.size, bytes: this.#index.objectBytes };
+    const { objects, bytes } = this.#totals;
+    if (!this.#isIndexed || (objects === counted.objects && bytes === counted.bytes)) return;
+    this.#totals = counted;
+    this.#totalsDoubtful = true;
   }
 
   async #change(hash: Uint8Array, change: EntryChange, nowMillis: number): Promise<boolean> {
