@@ -8,14 +8,12 @@
  */
 
 import { assert } from '../src/base/assert.ts';
-import { GramlineError } from '../src/base/errors.ts';
-import type { DatagramHost, DatagramSocket, DatagramSocketOptions } from '../src/udp/host.ts';
 import { DATAGRAM_PAYLOAD_BYTES_MAX, Link, type LinkFaults } from './faults.ts';
+import { type NetworkStatistics, newStatistics } from './network-statistics.ts';
 import {
   Reader,
   type ReceiveLimits,
   SOCKET_USABLE_SHARE,
-  SocketBuffer,
   type SwitchPort,
   TailDrop,
   wireBytes,
@@ -23,18 +21,26 @@ import {
 import type { Random } from './random.ts';
 import type { Fate } from './trace.ts';
 import type { VirtualClock } from './virtual-clock.ts';
+import {
+  type Address,
+  copyOf,
+  Machine,
+  Process,
+  type Socket,
+  type VirtualHost,
+  type VirtualHostOptions,
+  type WireDatagram,
+} from './virtual-host.ts';
 
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** A datagram on the wire. The bytes are borrowed: copy what you keep, change nothing. */
-export interface WireDatagram {
-  readonly from: Address;
-  readonly to: Address;
-  readonly bytes: Uint8Array;
-}
+export type { NetworkStatistics } from './network-statistics.ts';
+export {
+  type Address,
+  GLUED_BYTES_MAX,
+  SEGMENTS_MAX,
+  type VirtualHost,
+  type VirtualHostOptions,
+  type WireDatagram,
+} from './virtual-host.ts';
 
 /** A datagram that an attacker sends in place of another, from and to where that went unless told. */
 export interface ForgedDatagram {
@@ -55,71 +61,11 @@ export type FateWatcher = (
 ) => void;
 export type Tap = (from: Address, to: Address, bytes: Uint8Array) => void;
 
-export interface VirtualHostOptions {
-  /** The host says that it has segmentation offload, and glues what it receives. Default: no. */
-  readonly offload?: boolean;
-  /** How long arrivals wait to be glued; 0 glues only what arrives at the same instant. */
-  readonly glueMicros?: number;
-}
-
-/** One process on a machine of the virtual network. */
-export interface VirtualHost extends DatagramHost {
-  readonly ip: string;
-  readonly isCrashed: boolean;
-  /**
-   * `machine` (default): the power fails. All sockets of this IP vanish, what is in flight to it
-   * is lost, and nothing answers until `network.host(ip)` starts it again. `process`: the sockets
-   * of this handle vanish; the machine lives on, and its closed ports refuse.
-   */
-  crash(kind?: 'machine' | 'process'): void;
-}
-
-/** Datagrams by fate. `sent` = all that hosts sent or an attacker injected, segments counted singly. */
-export interface NetworkStatistics {
-  sent: number;
-  sentBytes: number;
-  delivered: number;
-  deliveredBytes: number;
-  /** Calls of `onDatagram`: fewer than `delivered` where datagrams were glued. */
-  callbacks: number;
-  injected: number;
-  forged: number;
-  duplicated: number;
-  reordered: number;
-  bitFlipped: number;
-  truncated: number;
-  /** Reports of a closed port that reached a connected socket. */
-  refused: number;
-  dropped: {
-    intercepted: number;
-    cut: number;
-    mtu: number;
-    queue: number;
-    /** The queue of a switch port was full. */
-    port: number;
-    loss: number;
-    /** A socket's buffer was full. */
-    buffer: number;
-    /** No such host, or it crashed while the datagram travelled. */
-    hostDown: number;
-    /** No socket at that port, or one that is connected to another peer. */
-    portClosed: number;
-  };
-}
-
-/** Most datagrams of one send with offload, as in Linux. */
-export const SEGMENTS_MAX = 64;
-/** Most bytes that one callback glues together. */
-export const GLUED_BYTES_MAX = 65_535;
 /** Most datagrams under way at one time; more is a storm in the code under test. */
 export const IN_FLIGHT_MAX = 1_000_000;
 
 /** What one socket of a paused machine holds: Linux's default of `rmem_max`. */
 const PAUSED_BUFFER_BYTES = 212_992;
-
-const EPHEMERAL_PORT_FIRST = 49_152;
-const EPHEMERAL_PORTS = 16_384;
-const ANY_HOSTS = ['0.0.0.0', '::'];
 
 export class VirtualNetwork {
   readonly statistics: NetworkStatistics = newStatistics();
@@ -457,292 +403,4 @@ interface FaultRule {
   readonly fromIp: string | undefined;
   readonly toIp: string | undefined;
   readonly faults: LinkFaults;
-}
-
-/** What has an IP address; it outlives its processes and its crashes. */
-class Machine {
-  readonly ip: string;
-  readonly sockets = new Map<number, Socket>();
-  readonly #random: Random;
-  incarnation = 0;
-  isUp = false;
-  pausedUntilMicros = 0;
-  /** Datagrams that arrived while it is paused. */
-  readonly waiting: (() => void)[] = [];
-
-  constructor(ip: string, random: Random) {
-    this.ip = ip;
-    this.#random = random;
-  }
-
-  start(): void {
-    if (this.isUp) return;
-    this.isUp = true;
-    this.incarnation += 1;
-  }
-
-  /** A port that is free, or undefined when all are taken. */
-  freePort(): number | undefined {
-    const start = this.#random.integer(EPHEMERAL_PORTS);
-    for (let offset = 0; offset < EPHEMERAL_PORTS; offset++) {
-      const port = EPHEMERAL_PORT_FIRST + ((start + offset) % EPHEMERAL_PORTS);
-      if (!this.sockets.has(port)) return port;
-    }
-    return undefined;
-  }
-}
-
-class Process implements VirtualHost {
-  readonly offload: boolean;
-  readonly #network: VirtualNetwork;
-  readonly #clock: VirtualClock;
-  readonly #machine: Machine;
-  readonly #incarnation: number;
-  readonly #glueMicros: number;
-  #isKilled = false;
-
-  constructor(
-    network: VirtualNetwork,
-    clock: VirtualClock,
-    machine: Machine,
-    { offload = false, glueMicros = 0 }: VirtualHostOptions,
-  ) {
-    this.offload = offload;
-    this.#network = network;
-    this.#clock = clock;
-    this.#machine = machine;
-    this.#incarnation = machine.incarnation;
-    this.#glueMicros = glueMicros;
-  }
-
-  get ip(): string {
-    return this.#machine.ip;
-  }
-
-  get isCrashed(): boolean {
-    return this.#isKilled || !this.#machine.isUp || this.#machine.incarnation !== this.#incarnation;
-  }
-
-  async open(options: DatagramSocketOptions): Promise<DatagramSocket> {
-    const machine = this.#machine;
-    assert(
-      options.host === machine.ip || ANY_HOSTS.includes(options.host),
-      `${options.host} is no address of ${machine.ip}`,
-    );
-    assert(options.port >= 0 && options.port <= 65_535, 'no such port');
-    if (this.isCrashed) {
-      throw new GramlineError('GRAMLINE_CLOSED', `${machine.ip} crashed: take a new handle of the network`);
-    }
-    const port = options.port === 0 ? machine.freePort() : options.port;
-    if (port === undefined || machine.sockets.has(port)) {
-      const address = `${options.host}:${port ?? 0}`;
-      throw new GramlineError(
-        'GRAMLINE_IN_USE',
-        `port ${address} is taken: stop its owner or choose another`,
-      );
-    }
-    const socket = new Socket(this.#network, this.#clock, machine, this, port, options, this.#glueMicros);
-    machine.sockets.set(port, socket);
-    return socket;
-  }
-
-  crash(kind: 'machine' | 'process' = 'machine'): void {
-    if (this.isCrashed) return;
-    for (const socket of [...this.#machine.sockets.values()]) {
-      if (kind === 'machine' || socket.owner === this) socket.vanish();
-    }
-    if (kind === 'machine') this.#machine.isUp = false;
-    else this.#isKilled = true;
-  }
-}
-
-class Socket implements DatagramSocket {
-  readonly host: string;
-  readonly port: number;
-  readonly owner: Process;
-  readonly buffer = new SocketBuffer();
-  /** As on a machine: a socket with offload says when it has handed in all that waited, or a slice of it. */
-  readonly drains: boolean;
-  /** Known where the host has {@link ReceiveLimits}. */
-  readonly receiveBufferBytes?: number;
-  readonly #network: VirtualNetwork;
-  readonly #clock: VirtualClock;
-  readonly #machine: Machine;
-  readonly #options: DatagramSocketOptions;
-  readonly #glueMicros: number;
-  readonly #address: Address;
-  #peer: Address | undefined;
-  #state: 'open' | 'closed' | 'crashed' = 'open';
-  /** Arrivals that wait to be glued. */
-  #arrivals: { readonly from: Address; readonly bytes: Uint8Array }[] = [];
-
-  constructor(
-    network: VirtualNetwork,
-    clock: VirtualClock,
-    machine: Machine,
-    owner: Process,
-    port: number,
-    options: DatagramSocketOptions,
-    glueMicros: number,
-  ) {
-    this.#network = network;
-    this.#clock = clock;
-    this.#machine = machine;
-    this.owner = owner;
-    this.drains = owner.offload;
-    this.host = options.host;
-    this.port = port;
-    this.#options = options;
-    this.#glueMicros = glueMicros;
-    this.#address = { host: machine.ip, port };
-    const usableBytes = network.usableBufferBytes(machine.ip);
-    if (usableBytes !== undefined) this.receiveBufferBytes = usableBytes;
-  }
-
-  async connect(host: string, port: number): Promise<void> {
-    assert(this.#state !== 'closed', 'connect on a closed socket');
-    this.#peer = { host, port };
-  }
-
-  send(
-    buffer: Uint8Array,
-    bytes: number,
-    segmentBytes: number,
-    to: { readonly host: string; readonly port: number } | undefined,
-    onSent: (() => void) | undefined,
-  ): void {
-    assert(this.#state !== 'closed', 'send on a closed socket');
-    assert(bytes >= 0 && bytes <= buffer.length, 'send of more bytes than the buffer holds');
-    assert(bytes <= DATAGRAM_PAYLOAD_BYTES_MAX, 'a send takes at most 65,507 bytes');
-    assert(segmentBytes > 0 || bytes === 0, 'segments of no bytes');
-    assert((to === undefined) === (this.#peer !== undefined), 'an address is given exactly when unconnected');
-    const segments = bytes === 0 ? 1 : Math.ceil(bytes / segmentBytes);
-    assert(!this.owner.offload || segments <= SEGMENTS_MAX, 'offload cuts at most 64 segments');
-    // Code of a crashed host may still run for a while; nobody hears it.
-    if (this.#state === 'crashed') return;
-    const target = to === undefined ? this.#peer! : { host: to.host, port: to.port };
-    for (let segment = 0; segment < segments; segment++) {
-      const start = segment * segmentBytes;
-      const payload = copyOf(buffer.subarray(start, Math.min(start + segmentBytes, bytes)));
-      this.#network.launch({ from: this.#address, to: target, bytes: payload }, this);
-    }
-    if (onSent !== undefined) {
-      this.#clock.schedule(0, () => {
-        if (this.#state !== 'crashed') onSent();
-      });
-    }
-  }
-
-  async close(): Promise<void> {
-    if (this.#state !== 'open') return;
-    this.#state = 'closed';
-    this.#arrivals = [];
-    // The port is free when the promise resolves, not yet when `close` returns.
-    await Promise.resolve();
-    this.#release();
-  }
-
-  vanish(): void {
-    this.#state = 'crashed';
-    this.#arrivals = [];
-    this.#release();
-  }
-
-  /** Whether a datagram from `from` is for this socket, and not one for a stranger's closed port. */
-  takesFrom(from: Address): boolean {
-    if (this.#state !== 'open') return false;
-    return this.#peer === undefined || (this.#peer.host === from.host && this.#peer.port === from.port);
-  }
-
-  receive(from: Address, bytes: Uint8Array): void {
-    if (!this.owner.offload) {
-      this.#network.statistics.callbacks += 1;
-      this.#options.onDatagram(bytes, from.host, from.port);
-      return;
-    }
-    this.#arrivals.push({ from, bytes });
-    if (this.#arrivals.length === 1) this.#clock.schedule(this.#glueMicros, () => this.#deliverGlued());
-  }
-
-  /** Whether the report that `peer` is closed concerned this socket. */
-  refuse(peer: Address): boolean {
-    const isOurs = this.#peer !== undefined && this.#peer.host === peer.host && this.#peer.port === peer.port;
-    if (this.#state !== 'open' || !isOurs) return false;
-    this.#options.onRefused();
-    return true;
-  }
-
-  /** As the kernel does it: datagrams of one peer and one size are joined, a shorter one is the last. */
-  #deliverGlued(): void {
-    const arrivals = this.#arrivals;
-    this.#arrivals = [];
-    let start = 0;
-    while (start < arrivals.length) {
-      const { from, bytes } = arrivals[start]!;
-      let end = start + 1;
-      let glued = bytes.length;
-      let isOpen = bytes.length > 0;
-      while (isOpen && end < arrivals.length && end - start < SEGMENTS_MAX) {
-        const next = arrivals[end]!;
-        const fits = next.bytes.length > 0 && next.bytes.length <= bytes.length;
-        const samePeer = next.from.host === from.host && next.from.port === from.port;
-        if (!fits || !samePeer || glued + next.bytes.length > GLUED_BYTES_MAX) break;
-        glued += next.bytes.length;
-        isOpen = next.bytes.length === bytes.length;
-        end += 1;
-      }
-      const joined = new Uint8Array(glued);
-      let at = 0;
-      for (let index = start; index < end; index++) {
-        joined.set(arrivals[index]!.bytes, at);
-        at += arrivals[index]!.bytes.length;
-      }
-      start = end;
-      // A callback before this one may have closed the socket.
-      if (this.#state !== 'open') return;
-      this.#network.statistics.callbacks += 1;
-      this.#options.onDatagram(joined, from.host, from.port);
-      // Borrowed for the call: whoever looks later is found.
-      joined.fill(0xee);
-      if (this.#state === 'open') this.#options.onDrained?.(start < arrivals.length);
-    }
-  }
-
-  #release(): void {
-    if (this.#machine.sockets.get(this.port) === this) this.#machine.sockets.delete(this.port);
-  }
-}
-
-function copyOf(bytes: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(bytes.length);
-  copy.set(bytes);
-  return copy;
-}
-
-function newStatistics(): NetworkStatistics {
-  return {
-    sent: 0,
-    sentBytes: 0,
-    delivered: 0,
-    deliveredBytes: 0,
-    callbacks: 0,
-    injected: 0,
-    forged: 0,
-    duplicated: 0,
-    reordered: 0,
-    bitFlipped: 0,
-    truncated: 0,
-    refused: 0,
-    dropped: {
-      intercepted: 0,
-      cut: 0,
-      mtu: 0,
-      queue: 0,
-      port: 0,
-      loss: 0,
-      buffer: 0,
-      hostDown: 0,
-      portClosed: 0,
-    },
-  };
 }
