@@ -82,6 +82,8 @@ const LEASES_MICROS = seconds(32);
 /** In some runs work begins when the coordinator does not take what it does not know for forgotten any more. */
 const OLD_MICROS = [seconds(31), seconds(61)] as const;
 const OLD_CHANCE = 0.3;
+/** In so many runs removals and puts of one object meet. */
+const CONTENTION_CHANCE = 0.25;
 const QUOTA_BYTES = 8_000_000;
 /** Linux's default buffer, and a process that is busy. */
 const SMALL_BUFFERS = { bufferBytes: 212_992, bytesPerSecond: 100_000_000, datagramBytes: 500 };
@@ -173,18 +175,16 @@ class Campaign {
       promises: this.#promises,
       damaged: this.#strikes.damaged,
       without: this.#without,
-      contends: random.chance(0.25) || options.contention === true,
+      contends: options.contention === true || this.#random.fork('contention').chance(CONTENTION_CHANCE),
       spanMicros: plan.goesOn ? this.#workMicros : undefined,
     });
   }
 
   #newCluster(options: SeedOptions, random: Random): SimCluster {
-    const { nodes: drawnNodes, clients: drawnClients } = {
-      nodes: 1 + random.integer(4),
-      clients: 1 + random.integer(3),
-    };
-    const { nodes = drawnNodes, clients = drawnClients, lossProbability = 0 } = options;
+    const drawn = { nodes: 1 + random.integer(4), clients: 1 + random.integer(3) };
+    const { nodes = drawn.nodes, clients = drawn.clients, lossProbability = 0 } = options;
     const hasSmallQuota = this.#kinds.includes('small-quota');
+    const quotas = this.#random.fork('quotas');
     const keySealingsMax = random.chance(0.3) ? 4 + random.integer(random.pick([30, 200])) : undefined;
     const sessionsMax = random.chance(0.2) ? nodes + clients + SPARE_SESSIONS : undefined;
     const hasSmallBuffers = random.chance(0.2);
@@ -192,7 +192,8 @@ class Campaign {
       seed: this.#seed,
       nodes,
       clients,
-      quotaBytes: () => (hasSmallQuota ? 100_000 + random.integer(900_000) : QUOTA_BYTES),
+      // Chance of its own: without small quotas all else is as it was.
+      quotaBytes: () => (hasSmallQuota ? 100_000 + quotas.integer(900_000) : QUOTA_BYTES),
       skew: (own) => ({
         skewMicros: own.integer(500_000),
         driftPpm: own.integer(200) - 100,
