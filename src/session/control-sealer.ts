@@ -4,6 +4,7 @@
  */
 
 import { assert } from '../base/assert.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, micros, type PacketNumber } from '../base/units.ts';
 import { AEAD_TAG_BYTES, KEY_SEALINGS_LIMIT, KEY_SEALINGS_MAX, SendKeys } from '../crypto/index.ts';
 import {
@@ -98,7 +99,9 @@ export class ControlSealer {
    */
   updateWhenDue(now: Micros, hasRecordsOutside: (epochBits: number) => boolean): void {
     if (this.#keys.sealings < this.#sealingsMax && now < this.#updateAt) return;
-    if (!this.#confirmed || hasRecordsOutside(this.epochBits)) return;
+    if (!this.#confirmed) return mark('update-unconfirmed');
+    if (hasRecordsOutside(this.epochBits)) return mark('update-waits');
+    mark('key-update');
     this.#keys.update();
     this.#confirmed = false;
     this.#updateAt = micros(now + KEY_MICROS_MAX);

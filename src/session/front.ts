@@ -7,6 +7,7 @@
  */
 
 import { toHex } from '../base/bytes.ts';
+import { mark } from '../base/marks.ts';
 import type { Micros } from '../base/units.ts';
 import {
   type ClusterKeys,
@@ -91,6 +92,8 @@ export interface WelcomeOptions {
   readonly port: number;
   readonly local: SessionParameters;
   readonly pool: CreditPool;
+  /** Sealings after which the keys are updated; the default is the most that there may be. */
+  readonly keySealingsMax?: number | undefined;
 }
 
 interface Accepted {
@@ -164,6 +167,7 @@ export class Front {
     const key = toHex(packet.noise.subarray(0, EPHEMERAL_BYTES));
     const earlier = this.#accepted.get(key);
     if (earlier !== undefined) {
+      mark('hello-again');
       // [HS-17] The same HELLO again: the same WELCOME again, no new port.
       return earlier.welcome === undefined
         ? this.#drop('repeated hello')
@@ -194,7 +198,7 @@ export class Front {
           this.#accepted.delete(key);
           return this.#refused(packet, secret, code);
         },
-        welcome: ({ now: at, port, local, pool }) => {
+        welcome: ({ now: at, port, local, pool, keySealingsMax }) => {
           const tag = randomTag(this.#entropy);
           const answer: ResponderParameters = {
             port,
@@ -223,6 +227,7 @@ export class Front {
             },
             pool,
             keyLog: this.#keyLog,
+            ...(keySealingsMax === undefined ? {} : { keySealingsMax }),
           });
           accepted.welcome = this.#sign(secret.keys, {
             type: PacketType.WELCOME,

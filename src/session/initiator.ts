@@ -8,6 +8,7 @@
  */
 
 import { equalBytes } from '../base/bytes.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, micros } from '../base/units.ts';
 import {
   type ClusterKeys,
@@ -51,6 +52,8 @@ export interface InitiatorOptions {
   readonly keyLog?: KeyLog | undefined;
   /** When given, only this cluster will do. */
   readonly clusterId?: Uint8Array | undefined;
+  /** Sealings after which the keys are updated; the default is the most that there may be. */
+  readonly keySealingsMax?: number | undefined;
 }
 
 export type InitiatorOutcome =
@@ -122,6 +125,7 @@ export class Initiator {
 
   handleTimeout(now: Micros): void {
     if (this.#outcome !== undefined || now < this.#retryAt) return;
+    if (this.#tries > 0) mark('hello-repeated');
     if (this.#tries >= HANDSHAKE_TRIES_MAX) this.#outcome = { kind: 'unanswered' };
     else this.#due = true;
   }
@@ -232,6 +236,7 @@ export class Initiator {
       },
       pool: this.#options.pool,
       keyLog: this.#options.keyLog,
+      ...(this.#options.keySealingsMax === undefined ? {} : { keySealingsMax: this.#options.keySealingsMax }),
     });
     this.#outcome = { kind: 'established', session, port: answer.port, clusterId: this.#clusterId! };
   }

@@ -3,6 +3,7 @@
  * the SEALED ones. What their frames mean is `session.ts`'s matter.
  */
 
+import { mark, marked } from '../base/marks.ts';
 import { ReceiveKeys, ReplayWindow, type Suite } from '../crypto/index.ts';
 import {
   decodePacket,
@@ -77,7 +78,7 @@ export class PacketOpener {
   /** The frames' bytes, borrowed until the next call; undefined when the packet is dropped. */
   open(packet: SealedPacket): Uint8Array | undefined {
     // [SEAL-3] Check, open, then commit: a forged packet never moves the window.
-    if (this.#replay.check(packet.number) !== 'fresh') return this.#drop('replay');
+    if (this.#replay.check(packet.number) !== 'fresh') return this.#drop(marked('replay-refused', 'replay'));
     const { epoch } = this.#keys;
     const bytes = this.#keys.openControl(
       packet.epochBits,
@@ -87,7 +88,7 @@ export class PacketOpener {
       OPENED,
       0,
     );
-    if (bytes < 0) return this.#drop('seal');
+    if (bytes < 0) return this.#drop(marked('seal-refused', 'seal'));
     this.#replay.commit(packet.number);
     if (this.#keys.epoch !== epoch) this.#options.onKeyUpdate();
     return OPENED.subarray(0, bytes);
@@ -109,6 +110,7 @@ export class PacketOpener {
 
   /** Three PTOs after an update: control packets of the epoch before are no longer taken [KEY-11]. */
   dropPreviousKeys(): void {
+    mark('keys-forgotten');
     this.#keys.dropPreviousControl();
   }
 

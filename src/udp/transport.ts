@@ -5,6 +5,7 @@
 
 import { formatAddress, parseAddress } from '../base/address.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
 import { MIB, type Micros, micros } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import type {
@@ -69,6 +70,10 @@ export interface TransportOptions {
   readonly keyLog?: KeyLog | undefined;
   /** Largest UDP payload to send or take in; less where a test wants it. */
   readonly datagramBytesMax?: number;
+  /** Sessions that a front port keeps open; fewer where a test wants it. */
+  readonly sessionsMax?: number;
+  /** Sealings after which keys are updated; fewer where a test wants it. */
+  readonly keySealingsMax?: number;
 }
 
 export class UdpTransport implements Transport {
@@ -176,7 +181,11 @@ export class UdpTransport implements Transport {
     options: ListenOptions,
     isClosed: () => boolean,
   ): Promise<void> {
-    if (accepted.size >= FRONT_SESSIONS_MAX) return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
+    const { sessionsMax = FRONT_SESSIONS_MAX, keySealingsMax } = this.#options;
+    if (accepted.size >= sessionsMax) {
+      mark('refused-busy');
+      return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
+    }
     let connection: SessionConnection | undefined;
     let opened: DatagramSocket | undefined;
     try {
@@ -196,6 +205,7 @@ export class UdpTransport implements Transport {
         port: socket.port,
         local: this.#parameters(socket, to.host),
         pool: this.#pool,
+        keySealingsMax,
       });
       // The answer leaves first: the client computes while this end sets up.
       sendOne(front, bytes, to);
@@ -238,6 +248,7 @@ export class UdpTransport implements Transport {
       pool: this.#pool,
       clusterId: options.clusterId,
       keyLog: this.#options.keyLog,
+      keySealingsMax: this.#options.keySealingsMax,
     });
   }
 
