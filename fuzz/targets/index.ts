@@ -1,0 +1,13 @@
+/** All targets, in the order in which `gramline fuzz --list` names them. */
+
+import type { Target } from '../engine/target.ts';
+import { codecTargets } from './codec-targets.ts';
+import { storeTargets } from './store-targets.ts';
+import { textTargets } from './text-targets.ts';
+
+export const TARGETS: readonly Target[] = [...codecTargets, ...textTargets, ...storeTargets];
+
+/** Targets that this build cannot run, each with the reason. */
+export async function skippedTargets(): Promise<ReadonlyMap<string, string>> {
+  return new Map();
+}
