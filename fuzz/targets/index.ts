@@ -2,10 +2,18 @@
 
 import type { Target } from '../engine/target.ts';
 import { codecTargets } from './codec-targets.ts';
+import { handshakeTargets } from './handshake-targets.ts';
+import { sessionTargets } from './session-targets.ts';
 import { storeTargets } from './store-targets.ts';
 import { textTargets } from './text-targets.ts';
 
-export const TARGETS: readonly Target[] = [...codecTargets, ...textTargets, ...storeTargets];
+export const TARGETS: readonly Target[] = [
+  ...codecTargets,
+  ...textTargets,
+  ...storeTargets,
+  ...handshakeTargets,
+  ...sessionTargets,
+];
 
 /** Targets that this build cannot run, each with the reason. */
 export async function skippedTargets(): Promise<ReadonlyMap<string, string>> {
