@@ -2,6 +2,7 @@
 
 import type { Target } from '../engine/target.ts';
 import { codecTargets } from './codec-targets.ts';
+import { coordinatorTarget } from './coordinator-target.ts';
 import { handshakeTargets } from './handshake-targets.ts';
 import { sessionTargets } from './session-targets.ts';
 import { storeTargets } from './store-targets.ts';
@@ -13,6 +14,7 @@ export const TARGETS: readonly Target[] = [
   ...storeTargets,
   ...handshakeTargets,
   ...sessionTargets,
+  coordinatorTarget,
 ];
 
 /** Targets that this build cannot run, each with the reason. */
