@@ -96,13 +96,13 @@ function names(text: string): readonly string[] {
 
 async function fuzz(options: FuzzOptions): Promise<void> {
   const { seed, jobs } = options;
-  const skipped = await skippedTargets();
+  const corpus = corpusOf(options);
+  const skipped = skippedTargets();
   const targets = chosen(options).filter(({ name }) => !skipped.has(name));
   for (const [name, why] of skipped) {
     if (chosen(options).some((target) => target.name === name)) remark(`skipping ${name}: ${why}`);
   }
   if (targets.length === 0) throw refused('all of these targets are skipped');
-  const corpus = corpusOf(options);
   const startedAt = performance.now();
   const report = await runJobs({
     script: new URL(import.meta.url),
@@ -213,7 +213,7 @@ async function minimise(options: FuzzOptions): Promise<void> {
   const coverage = await openCoverage();
   if (coverage === undefined) remark('not guided by coverage: one input for each outcome is kept');
   const smaller = new Map(corpus);
-  const skipped = await skippedTargets();
+  const skipped = skippedTargets();
   const rows: { target: string; before: number; after: number }[] = [];
   for (const target of chosen(options)) {
     const inputs = corpus.get(target.name) ?? [];
@@ -229,7 +229,7 @@ async function minimise(options: FuzzOptions): Promise<void> {
 }
 
 async function list(options: FuzzOptions): Promise<void> {
-  const skipped = await skippedTargets();
+  const skipped = skippedTargets();
   if (options.json === true) {
     const rows = TARGETS.map(({ name, description }) => ({ name, description, skipped: skipped.get(name) }));
     return printJson({ targets: rows });

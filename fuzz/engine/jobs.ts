@@ -16,6 +16,10 @@ export const JOBS_MAX = 64;
 /** An input that has not ended by then hangs. */
 const HANG_MILLIS = 60_000;
 const WATCH_MILLIS = 500;
+/** A job begins with this share of its inputs guided by coverage; the others are run without, several times as quick. */
+const GUIDED_SHARE = 0.1;
+/** Seeds of the guided inputs of a job are this far from those of the others. */
+const GUIDED_SEED = 2 ** 40;
 /** Shared memory of a job: count of inputs, index of the target, length, then the input. */
 const NOTE_WORDS = 3;
 const NOTE_BYTES_MAX = 128 * 1024;
@@ -49,6 +53,7 @@ export interface Assignment {
   readonly inputs: number;
   readonly millis: number | undefined;
   readonly corpus: Corpus;
+  readonly isGuided: boolean;
   readonly note: SharedArrayBuffer;
 }
 
@@ -64,19 +69,43 @@ export async function runJobs(options: JobsOptions): Promise<JobsReport> {
   return joined(reports);
 }
 
-function runJob(options: JobsOptions, index: number): Promise<CampaignReport> {
-  const { targets, seed, jobs, millis, corpus } = options;
-  const note = new SharedArrayBuffer(NOTE_WORDS * 4 + NOTE_BYTES_MAX);
+/** One job: a guided thread, then one that starts from what the first one found. Both follow from the seed. */
+async function runJob(options: JobsOptions, index: number): Promise<CampaignReport> {
+  const { jobs, millis, corpus } = options;
+  const seed = options.seed + index;
   const inputs = Math.floor(options.inputs / jobs) + (index < options.inputs % jobs ? 1 : 0);
-  const names = targets.map(({ name }) => name);
-  const kind = 'gramline-fuzz-job';
-  // The corpus is run once, by the first job; the others have it to mutate from only if they run it, too.
-  const assignment: Assignment = { kind, targets: names, seed: seed + index, inputs, millis, corpus, note };
+  const guided = await runThread(options, {
+    seed: seed + GUIDED_SEED,
+    inputs: Math.ceil(inputs * GUIDED_SHARE),
+    millis: millis === undefined ? undefined : millis * GUIDED_SHARE,
+    corpus,
+    isGuided: true,
+  });
+  const plain = await runThread(options, {
+    seed,
+    inputs: inputs - guided.inputs,
+    millis: millis === undefined ? undefined : millis * (1 - GUIDED_SHARE),
+    corpus: together(corpus, guided.kept),
+    isGuided: false,
+  });
+  return {
+    ...joined([guided, plain]),
+    reached: guided.reached,
+    digest: (guided.digest ^ plain.digest) >>> 0,
+  };
+}
+
+type Part = Pick<Assignment, 'seed' | 'inputs' | 'millis' | 'corpus' | 'isGuided'>;
+
+function runThread(options: JobsOptions, part: Part): Promise<CampaignReport> {
+  const note = new SharedArrayBuffer(NOTE_WORDS * 4 + NOTE_BYTES_MAX);
+  const targets = options.targets.map(({ name }) => name);
+  const assignment: Assignment = { kind: 'gramline-fuzz-job', targets, note, ...part };
   const worker = new Worker(options.script, { workerData: assignment, execArgv: [] });
   return new Promise((resolve, reject) => {
     const watch = watchNote(note, options.onProgress, () => {
       void worker.terminate();
-      resolve(hangingReport(note, names));
+      resolve(hangingReport(note, targets));
     });
     worker.once('message', (report: CampaignReport) => resolve(report));
     worker.once('error', reject);
@@ -85,6 +114,13 @@ function runJob(options: JobsOptions, index: number): Promise<CampaignReport> {
       reject(new Error(`a job ended with exit code ${code} before it was done`));
     });
   });
+}
+
+/** Both corpora: the threads of a job hand over what was found. */
+function together(one: Corpus, other: Corpus): Corpus {
+  const sum = new Map(one);
+  for (const [name, inputs] of other) sum.set(name, [...(one.get(name) ?? []), ...inputs]);
+  return sum;
 }
 
 /** Calls `onHang` once when the note stays the same for too long. */
@@ -128,11 +164,11 @@ function hangingReport(note: SharedArrayBuffer, names: readonly string[]): Campa
 
 /** In a thread: does what it was given, and sends the report. */
 export async function workOn(assignment: Assignment, all: readonly Target[]): Promise<void> {
-  const { seed, inputs, millis, corpus, note } = assignment;
+  const { seed, inputs, millis, corpus, isGuided, note } = assignment;
   const targets = assignment.targets.map((name) => all.find((target) => target.name === name)!);
   const words = new Int32Array(note, 0, NOTE_WORDS);
   const bytes = new Uint8Array(note, NOTE_WORDS * 4);
-  const coverage = await openCoverage();
+  const coverage = isGuided ? await openCoverage() : undefined;
   const until = millis === undefined ? Number.POSITIVE_INFINITY : performance.now() + millis;
   const report = await runCampaign({
     targets,

@@ -2,8 +2,10 @@
 
 import type { Target } from '../engine/target.ts';
 import { codecTargets } from './codec-targets.ts';
+import { conformanceTarget, whyNoConformance } from './conformance-target.ts';
 import { coordinatorTarget } from './coordinator-target.ts';
 import { handshakeTargets } from './handshake-targets.ts';
+import { nodeTarget } from './node-target.ts';
 import { sessionTargets } from './session-targets.ts';
 import { storeTargets } from './store-targets.ts';
 import { textTargets } from './text-targets.ts';
@@ -15,9 +17,12 @@ export const TARGETS: readonly Target[] = [
   ...handshakeTargets,
   ...sessionTargets,
   coordinatorTarget,
+  nodeTarget,
+  conformanceTarget,
 ];
 
 /** Targets that this build cannot run, each with the reason. */
-export async function skippedTargets(): Promise<ReadonlyMap<string, string>> {
-  return new Map();
+export function skippedTargets(): ReadonlyMap<string, string> {
+  const why = whyNoConformance();
+  return new Map(why === undefined ? [] : [[conformanceTarget.name, why]]);
 }
