@@ -4,13 +4,12 @@
  */
 
 import { Random } from '../../sim/random.ts';
-import { concatBytes } from '../../src/base/bytes.ts';
-import { type Micros, micros } from '../../src/base/units.ts';
+import { micros } from '../../src/base/units.ts';
 import { bestSuite } from '../../src/crypto/best-suite.ts';
-import { type ClusterKeys, deriveClusterKeys, HandshakeState, helloMac } from '../../src/crypto/index.ts';
+import { HandshakeState } from '../../src/crypto/index.ts';
 import { CreditPool } from '../../src/reliability/index.ts';
 import { handshakeStart } from '../../src/session/handshake-start.ts';
-import { Front, type FrontOutcome, Initiator, type Session, signPacket } from '../../src/session/index.ts';
+import { Front, type FrontOutcome, type Initiator, signPacket } from '../../src/session/index.ts';
 import {
   decodePacket,
   encodeMessage,
@@ -22,18 +21,17 @@ import {
   PacketType,
   packetSize,
   ResultCode,
-  Role,
   responderParameters,
   type SessionTag,
 } from '../../src/wire/index.ts';
 import { type Layout, LayoutBuilder, numberAt, putNumber } from '../engine/layout.ts';
 import { type Step, type StepText, scriptLayout, scriptOf, stepsOf } from '../engine/script.ts';
 import { check, type Target } from '../engine/target.ts';
+import { CLUSTER, drive, isSigned, keys, newInitiator, PARAMETERS, signed } from './handshake-support.ts';
 import { START } from './session-peer.ts';
 import { bytesUpTo, MESSAGE_VALUES, packet } from './values.ts';
 import { datagramLayout, messageLayout } from './wire-layouts.ts';
 
-const CLUSTER = new Uint8Array(16).fill(9);
 const SCRIPT_BYTES_MAX = 4_096;
 const ATTACKER = { host: '10.0.0.66', port: 6_666 };
 const HONEST = { host: '10.0.0.5', port: 50_000 };
@@ -42,47 +40,8 @@ const SESSION_PORT = 41_234;
 const ACCEPTED_MAX = 6;
 /** [HS-24] No answer to an address that has not proven itself is longer than so many times its HELLO. */
 const AMPLIFICATION_MAX = 3;
-const PARAMETERS = { datagramBytesMax: 1_200, windowBytes: 200_000, idleMicros: 10_000_000 as Micros };
-/** What a fresh session may send at once. */
-const TRANSMITS_MAX = 200;
 const BUFFER = new Uint8Array(65_536);
 const NO_MAC = new Uint8Array(HELLO_MAC_BYTES);
-
-let clusterKeys: ClusterKeys | undefined;
-
-function keys(): ClusterKeys {
-  clusterKeys ??= deriveClusterKeys(bestSuite(), new Uint8Array(32).fill(7));
-  return clusterKeys;
-}
-
-/** The datagram with the MAC that belongs at its end; undefined when it is too short for one. */
-function signed(bytes: Uint8Array): Uint8Array {
-  if (bytes.length < HELLO_MAC_BYTES) return bytes;
-  const body = bytes.slice(0, -HELLO_MAC_BYTES);
-  return concatBytes(body, helloMac(bestSuite(), keys().helloKey, body));
-}
-
-function isSigned(bytes: Uint8Array): boolean {
-  return Buffer.compare(signed(bytes), bytes) === 0;
-}
-
-/** Drives a session whose peer declared these parameters: it sends something, and nothing breaks. */
-function drive(session: Session): void {
-  session.notify(1, Uint8Array.of(42));
-  session.query(1, new Uint8Array(100));
-  for (const at of [START, START + 1_000, START + 100_000, START + 3_000_000]) {
-    session.handleTimeout(micros(at));
-    for (let sent = 0; ; sent++) {
-      check(sent < TRANSMITS_MAX, 'a fresh session sends and sends');
-      const transmit = session.pollTransmit(micros(at), BUFFER);
-      if (transmit === undefined) break;
-      check(transmit.bytes > 0 && transmit.segmentBytes > 0, 'an empty datagram');
-    }
-    while (session.pollEvent() !== undefined);
-    const next = session.nextTimeout();
-    check(next === undefined || Number.isFinite(next), `a timeout at ${next}`);
-  }
-}
 
 // ---------------------------------------------------------------- the responder
 
@@ -213,18 +172,6 @@ class FrontStage {
     check(outcome?.kind === 'established' || isBusy, `an honest handshake ends as ${outcome?.kind}`);
     this.words.add(outcome.kind);
   }
-}
-
-function newInitiator(random: Random, now: number): Initiator {
-  return new Initiator({
-    suite: bestSuite(),
-    keys: keys(),
-    entropy: (count) => random.bytes(count),
-    now: micros(now),
-    role: Role.CLIENT,
-    local: PARAMETERS,
-    pool: new CreditPool(1e7),
-  });
 }
 
 /** A HELLO of the right secret, with anything in its other fields. */

@@ -5,6 +5,7 @@ import { codecTargets } from './codec-targets.ts';
 import { conformanceTarget, whyNoConformance } from './conformance-target.ts';
 import { coordinatorTarget } from './coordinator-target.ts';
 import { handshakeTargets } from './handshake-targets.ts';
+import { joiningTarget } from './joining-target.ts';
 import { nodeTarget } from './node-target.ts';
 import { sessionTargets } from './session-targets.ts';
 import { storeTargets } from './store-targets.ts';
@@ -18,6 +19,7 @@ export const TARGETS: readonly Target[] = [
   ...sessionTargets,
   coordinatorTarget,
   nodeTarget,
+  joiningTarget,
   conformanceTarget,
 ];
 
