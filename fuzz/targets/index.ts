@@ -1,6 +1,7 @@
 /** All targets, in the order in which `gramline fuzz --list` names them. */
 
 import type { Target } from '../engine/target.ts';
+import { clientTarget } from './client-target.ts';
 import { codecTargets } from './codec-targets.ts';
 import { conformanceTarget, whyNoConformance } from './conformance-target.ts';
 import { coordinatorTarget } from './coordinator-target.ts';
@@ -20,6 +21,7 @@ export const TARGETS: readonly Target[] = [
   coordinatorTarget,
   nodeTarget,
   joiningTarget,
+  clientTarget,
   conformanceTarget,
 ];
 
