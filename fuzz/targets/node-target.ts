@@ -192,10 +192,10 @@ class NodeStage {
     const used = [...this.store.inventory()].reduce((sum, { bytes }) => sum + quotaBytesOf(bytes), 0);
     const free = QUOTA_BYTES - this.store.freeBytes;
     check(this.isDamaged || used === free, `${free} bytes are taken, ${used} are stored`);
-    const words = [...this.asked, ...this.stores, ...this.reads].at(-1);
-    return words === undefined
-      ? 'asked nothing'
-      : `${words.kind < 64 ? words.kind : '?'}: ${words.reply?.code}`;
+    const last = [...this.asked, ...this.stores, ...this.reads].at(-1);
+    if (last === undefined) return 'asked nothing';
+    const isServed = last.kind === QueryKind.STORE || last.kind === QueryKind.READ;
+    return `${isServed ? last.kind : 'other'}: ${last.reply?.code}`;
   }
 
   #checkRead({ body, reply, flow }: Read): void {
