@@ -10,6 +10,7 @@ import { Random } from '../../sim/random.ts';
 import type { Corpus } from './corpus.ts';
 import { type Coverage, Reached } from './coverage.ts';
 import { type Crash, faultOf, shrunk } from './crash.ts';
+import type { Layout } from './layout.ts';
 import { mutated } from './mutation.ts';
 import { Finding, sentenceOf, type Target } from './target.ts';
 
@@ -257,7 +258,8 @@ class Campaign {
     const crash = { target: target.name, input, sentence };
     if (this.#crashes.has(faultOf(crash))) return;
     this.#crashes.set(faultOf(crash), crash);
-    const smaller = await shrunk(crash, async (bytes) => {
+    const layoutOf = (bytes: Uint8Array): Layout => target.layout(bytes);
+    const smaller = await shrunk(crash, layoutOf, async (bytes) => {
       const verdict = await judge(target, bytes);
       return 'sentence' in verdict ? verdict.sentence : undefined;
     });

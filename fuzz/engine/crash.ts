@@ -5,6 +5,8 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { concatBytes, fromHex, toHex } from '../../src/base/bytes.ts';
 import { refused } from '../../src/cli/failures.ts';
+import type { Layout } from './layout.ts';
+import { withoutItem } from './mutation.ts';
 import type { Target } from './target.ts';
 
 const HEADER = 'gramline fuzz crash 1';
@@ -46,24 +48,31 @@ export function readCrash(path: string): Crash {
 }
 
 /**
- * A smaller input with the same fault: parts are cut out, then bytes set to zero, as long as `sentenceAt`
- * gives the same fault.
+ * A smaller input with the same fault: items and parts are cut out, then bytes set to zero, as long as
+ * `sentenceAt` gives the same fault.
  */
 export async function shrunk(
   crash: Crash,
+  layoutOf: (input: Uint8Array) => Layout,
   sentenceAt: (input: Uint8Array) => Promise<string | undefined>,
 ): Promise<Crash> {
   const fault = faultOf(crash);
   let best = crash;
   let runs = 0;
   const tries = async (input: Uint8Array): Promise<boolean> => {
-    if (runs >= SHRINK_RUNS_MAX) return false;
+    if (runs >= SHRINK_RUNS_MAX || input.length > best.input.length) return false;
     runs += 1;
     const sentence = await sentenceAt(input);
     if (sentence === undefined || faultOf({ target: crash.target, sentence }) !== fault) return false;
     best = { ...crash, input, sentence };
     return true;
   };
+  for (let from = 0; ; ) {
+    const layout = layoutOf(best.input);
+    const item = layout.items[from];
+    if (item === undefined) break;
+    if (!(await tries(withoutItem(best.input, layout, item)))) from += 1;
+  }
   for (let part = Math.ceil(best.input.length / 2); part >= 1; part = Math.floor(part / 2)) {
     for (let at = 0; at < best.input.length; ) {
       const without = concatBytes(best.input.subarray(0, at), best.input.subarray(at + part));

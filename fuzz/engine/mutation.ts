@@ -190,6 +190,11 @@ function run(random: Random, bytes: number): Uint8Array {
   return new Uint8Array(bytes).fill(random.pick(BYTES));
 }
 
+/** `bytes` without one of their items; lengths and counts that are stated follow. */
+export function withoutItem(bytes: Uint8Array, layout: Layout, item: Item): Uint8Array {
+  return replaced(bytes.slice(), layout, item.at, item.bytes, new Uint8Array(0), item, -1);
+}
+
 /** Cuts `cut` bytes at `at` and puts `insert` there; what states a length or the count of `item` mostly follows. */
 function spliced(
   bytes: Uint8Array,
@@ -201,17 +206,28 @@ function spliced(
   item?: Item,
   more = 0,
 ): Uint8Array {
+  if (random.chance(FOLLOW_SHARE)) return replaced(bytes, layout, at, cut, insert, item, more);
+  return concatBytes(bytes.subarray(0, at), insert, bytes.subarray(at + cut));
+}
+
+function replaced(
+  bytes: Uint8Array,
+  layout: Layout,
+  at: number,
+  cut: number,
+  insert: Uint8Array,
+  item: Item | undefined,
+  more: number,
+): Uint8Array {
   const removed = Math.min(cut, bytes.length - at);
   const delta = insert.length - removed;
-  if (random.chance(FOLLOW_SHARE)) {
-    for (const length of layout.lengths) {
-      if (at < length.start || at + removed > length.end || (at === length.end && removed === 0)) continue;
-      const stated = numberAt(bytes, length.at, length.bytes) + delta;
-      putNumber(bytes, length.at, length.bytes, Math.max(0, stated));
-    }
-    if (item?.countAt !== undefined) {
-      putNumber(bytes, item.countAt, 1, Math.max(0, numberAt(bytes, item.countAt, 1) + more));
-    }
+  for (const length of layout.lengths) {
+    if (at < length.start || at + removed > length.end || (at === length.end && removed === 0)) continue;
+    const stated = numberAt(bytes, length.at, length.bytes) + delta;
+    putNumber(bytes, length.at, length.bytes, Math.max(0, stated));
+  }
+  if (item?.countAt !== undefined) {
+    putNumber(bytes, item.countAt, 1, Math.max(0, numberAt(bytes, item.countAt, 1) + more));
   }
   return concatBytes(bytes.subarray(0, at), insert, bytes.subarray(at + removed));
 }

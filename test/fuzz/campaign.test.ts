@@ -2,10 +2,11 @@
 
 import { describe, expect, it } from 'vitest';
 import { FAULTS_MAX, judge, KEPT_MAX, runCampaign } from '../../fuzz/engine/campaign.ts';
-import { faultOf, readCrash, saveCrash } from '../../fuzz/engine/crash.ts';
+import { faultOf, readCrash, saveCrash, shrunk } from '../../fuzz/engine/crash.ts';
 import { Finding, type Target } from '../../fuzz/engine/target.ts';
 import { TARGETS } from '../../fuzz/targets/index.ts';
 import { toHex } from '../../src/base/bytes.ts';
+import { decodeFrames, isFailure } from '../../src/wire/index.ts';
 import { folder, listTarget, plainTarget } from './support.ts';
 
 const NOTHING = new Map();
@@ -41,6 +42,20 @@ describe('a planted fault', () => {
     const path = saveCrash(folder(), crash!);
     expect(readCrash(path)).toEqual(crash);
     expect(await judge(target, readCrash(path).input)).toEqual({ sentence: crash!.sentence });
+  });
+
+  it('is made smaller by its items, however they stand', async () => {
+    const frames = TARGETS.find(({ name }) => name === 'frames')!;
+    const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
+    const input = hex('01 04 00000001 02 0003 aabbcc 09 00000005 0a 06 01 0000');
+    // Something about a STOP that stands between others.
+    const sentenceAt = async (bytes: Uint8Array): Promise<string | undefined> => {
+      const decoded = decodeFrames(bytes);
+      return !isFailure(decoded) && decoded.some(({ type }) => type === 9) ? 'Finding: STOP' : undefined;
+    };
+    const crash = { target: 'frames', input, sentence: 'Finding: STOP' };
+    const smaller = await shrunk(crash, (bytes) => frames.layout(bytes), sentenceAt);
+    expect(toHex(smaller.input)).toBe('090000000000');
   });
 
   it('behind a promise is found, and so is a promise that nobody waits for', async () => {
