@@ -40,6 +40,8 @@ const TOMBSTONE_MILLIS = 30 * 24 * 3_600_000;
 export const CHANGES_MAX = 65_536;
 /** Entries that are read into the index in one go: about a millisecond. */
 export const LOAD_ENTRIES_MAX = 512;
+/** Bytes of all objects together: what the totals and a STATUS reply can say. */
+export const CATALOG_BYTES_MAX = 2 ** 48 - 1;
 /** Tombstones looked at in one sweep. */
 const TOMBSTONE_SWEEP_MAX = 10_000;
 
@@ -342,6 +344,7 @@ export class Catalog {
         if (entry === undefined) {
           objects += 1;
           bytes += next.bytes;
+          if (bytes > CATALOG_BYTES_MAX) throw catalogFull();
           operations.push({ key: tombstoneKey(hash), value: undefined });
         }
         stored = encodeEntry({ ...next, revision: this.#state.revision + 1 });
@@ -421,6 +424,13 @@ function catalogBusy(): GramlineError {
     'GRAMLINE_BUSY',
     `${CHANGES_MAX} changes of the catalog are under way: retry when some are through`,
     { retryable: true },
+  );
+}
+
+function catalogFull(): GramlineError {
+  return new GramlineError(
+    'GRAMLINE_NO_SPACE',
+    `all objects together have more than ${CATALOG_BYTES_MAX} bytes: remove some`,
   );
 }
 

@@ -272,6 +272,12 @@ export class Client {
     );
     if (reply.code === ResultCode.NO_SPACE) throw noSpaceError(reply, bytes);
     const { leaseMillis, revision, locations } = readReply(reply, whereToReply, 'placing an object');
+    if (locations.length === 0) {
+      throw new GramlineError(
+        'GRAMLINE_PROTOCOL',
+        'placing an object: the coordinator names no node: check that versions match',
+      );
+    }
     return { token: toHex(token), leaseMillis, revision, replicas: locations.map(replicaOf) };
   }
 

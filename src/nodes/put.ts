@@ -8,7 +8,7 @@
 import { equalBytes, fromHex, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
-import { type Micros, micros, seconds } from '../base/units.ts';
+import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import {
   commitQuery,
   encodeMessage,
@@ -41,6 +41,8 @@ import { every, readReply, StallWatch, within } from './roles.ts';
 
 /** Tries of one put, where its source can be opened again. */
 const PUT_TRIES_MAX = 3;
+/** A reservation is renewed when a third of its lease is over, never more often than this. */
+const RENEW_MICROS_MIN: Micros = millis(100);
 /** How long a node may take to answer a HELLO before the put goes on without it. */
 const NODE_CONNECT_MICROS: Micros = seconds(3);
 /** Streams of unknown size are held in memory up to this many bytes. */
@@ -115,7 +117,8 @@ async function putOnce(
   const renew = async (): Promise<void> => {
     await client.ask(QueryKind.RENEW, tokenQuery, { token });
   };
-  void every(clock, micros((reserved.leaseMillis * 1000) / 3), renewal.signal, renew, () => undefined);
+  const renewMicros = micros(Math.max(RENEW_MICROS_MIN, Math.floor((reserved.leaseMillis * 1000) / 3)));
+  void every(clock, renewMicros, renewal.signal, renew, () => undefined);
   try {
     if (options.replicas !== undefined && reserved.replicas.length < options.replicas) {
       throw new GramlineError(

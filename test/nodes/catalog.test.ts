@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { MemoryStateStore } from '../../sim/memory-state-store.ts';
-import { Catalog, CHANGES_MAX } from '../../src/nodes/catalog.ts';
+import { CATALOG_BYTES_MAX, Catalog, CHANGES_MAX } from '../../src/nodes/catalog.ts';
 import { hasReplica } from '../../src/nodes/catalog-entry.ts';
 import { PAGE_ENTRIES_MAX } from '../../src/nodes/catalog-held.ts';
 import { REPLICAS_MAX } from '../../src/wire/index.ts';
@@ -65,6 +65,21 @@ describe('the catalog', () => {
     await catalog.mendTotals();
     expect(catalog.totals).toEqual({ objects: 2, bytes: 60 });
     expect(new Catalog(state).totals).toEqual({ objects: 2, bytes: 60 });
+  });
+
+  it('takes objects up to what its totals can say; one byte more is refused, and spoils nothing', async () => {
+    // Found by `gramline fuzz`: a node's inventory named objects of 2^47 bytes and more.
+    expect(await create(hash(1), CATALOG_BYTES_MAX, [node(1)], 0)).toBe(true);
+    await expect(create(hash(2), 1, [node(1)], 0)).rejects.toMatchObject({ code: 'GRAMLINE_NO_SPACE' });
+    await expect(catalog.adopt(hash(3), 1, node(1), () => true)).rejects.toMatchObject({
+      code: 'GRAMLINE_NO_SPACE',
+    });
+    expect(catalog.totals).toEqual({ objects: 1, bytes: CATALOG_BYTES_MAX });
+    expect(new Catalog(state).totals).toEqual(catalog.totals);
+    // A replica more of an object that is counted takes nothing.
+    expect(await catalog.adopt(hash(1), CATALOG_BYTES_MAX, node(2), () => true)).toBe(true);
+    await catalog.remove(hash(1), 1);
+    expect(await create(hash(2), 1, [node(1)], 0)).toBe(true);
   });
 
   it('remembers what was removed, until it is stored again', async () => {

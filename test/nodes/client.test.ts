@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fromHex } from '../../src/base/bytes.ts';
 import { GramlineError } from '../../src/base/errors.ts';
-import { millis } from '../../src/base/units.ts';
+import { micros, millis, seconds } from '../../src/base/units.ts';
 import { STORE_ANSWER_MICROS, STORE_STALL_MICROS } from '../../src/nodes/put.ts';
 import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
 import { nodeHashing } from '../../src/store/index.ts';
@@ -57,6 +57,50 @@ function healthy(
     }
   };
 }
+
+describe('places that a coordinator names', () => {
+  const where = (leaseMillis: number, addresses: readonly string[]) => {
+    const locations = addresses.map((address, index) => ({
+      nodeId: new Uint8Array(16).fill(index),
+      address,
+    }));
+    return reply(0, encodeMessage(whereToReply, { leaseMillis, revision: 1, locations }));
+  };
+
+  it('are at least one: an OK without any is an unreadable answer', async () => {
+    // Found by `gramline fuzz`: the put ended as an internal error.
+    const answer = healthy(({ kind }) => (kind === QueryKind.WHERE_TO ? where(30_000, []) : undefined));
+    const { client, finish } = scriptedClient({ answer });
+    expect((await finish(client.put(OBJECT))).error).toMatchObject({ code: 'GRAMLINE_PROTOCOL' });
+    expect((await finish(client.whereTo(1))).error).toMatchObject({ code: 'GRAMLINE_PROTOCOL' });
+  });
+
+  it.each([0, 1, 1_000, 30_001, 2 ** 32 - 1])(
+    'are kept by renewal, if need be, with a lease of %d ms',
+    async (lease) => {
+      // Found by `gramline fuzz`: a third of it need not be a whole number, and may be no time at all.
+      let renewals = 0;
+      let answerStore = (): void => undefined;
+      const stored = new Promise<void>((resolve) => {
+        answerStore = resolve;
+      });
+      const answer = healthy(({ kind }) => {
+        if (kind === QueryKind.RENEW) renewals += 1;
+        if (kind === QueryKind.WHERE_TO) return where(lease, NODES.slice(0, 1));
+        if (kind !== QueryKind.STORE) return undefined;
+        const body = { hash: sha256(OBJECT), receipt: new Uint8Array(RECEIPT_BYTES) };
+        return stored.then(() => reply(0, encodeMessage(storeReply, body)));
+      });
+      const { client, clock, finish } = scriptedClient({ answer });
+      clock.setTimer(micros(clock.now() + seconds(2)), answerStore);
+      const { value, tookMicros } = await finish(client.put(OBJECT));
+      expect(value).toMatchObject({ bytes: OBJECT.length });
+      expect(tookMicros).toBe(seconds(2));
+      expect(renewals).toBeGreaterThanOrEqual(lease <= 1_000 ? 5 : 0);
+      expect(renewals).toBeLessThanOrEqual(20);
+    },
+  );
+});
 
 describe('an object that is removed', () => {
   it('is removed, too, when the first try did it and its answer was lost', async () => {
