@@ -178,7 +178,11 @@ export class WireContext {
     const body = isNode
       ? encodeMessage(storeQuery, { token: this.random(8), bytes })
       : encodeMessage(inventoryQuery, { entries: Math.ceil(bytes / 39) });
-    const id = session.query(isNode ? QueryKind.STORE : QueryKind.INVENTORY, body);
+    return this.uploadFor(session, session.query(isNode ? QueryKind.STORE : QueryKind.INVENTORY, body));
+  }
+
+  /** The flow of a query that has been sent, once it has credit. */
+  async uploadFor(session: RawSession, id: number): Promise<Upload> {
     const upload = new Upload(session, id);
     await upload.granted();
     return upload;

@@ -113,6 +113,26 @@ export class Upload {
     await this.deliver(0, this.seal(0, payload), () => this.isComplete, 'FLOW-15');
   }
 
+  /** Sends `payload` in records, each when the one before has arrived and credit reaches it. */
+  async stream(payload: Uint8Array, recordBytes: number): Promise<void> {
+    const { session } = this;
+    for (let offset = 0, record = 0; offset < payload.length; offset += recordBytes, record++) {
+      const part = payload.subarray(offset, offset + recordBytes);
+      const end = offset + part.length;
+      const isGranted = (): true | undefined => this.limitBytes >= end || undefined;
+      await session.until(isGranted, `credit up to ${end}`, { clause: 'FLOW-4' });
+      const sealed = this.seal(record, part, { offset, dataLeft: payload.length - end });
+      const first = session.nextNumber(Space.SEGMENT);
+      const isTaken = (): boolean => {
+        for (let number = first; number < first + Math.ceil(sealed.length / SLICE_BYTES_DEFAULT); number++) {
+          if (!session.isAcked(number, Space.SEGMENT)) return this.isComplete;
+        }
+        return true;
+      };
+      await this.deliver(record, sealed, isTaken);
+    }
+  }
+
   /** The reply to the query of this flow. */
   reply(clause?: string): Promise<Answer> {
     return this.session.reply(this.id, clause === undefined ? {} : { clause });

@@ -1,6 +1,26 @@
 /** Every case that plays the initiator, in the order of their numbers. */
 
 import type { WireCase } from '../case.ts';
+import { epochCases } from './epochs.ts';
+import { flowCases } from './flows.ts';
+import { frameCases } from './frames.ts';
 import { frontCases } from './front.ts';
+import { lifeCases } from './life.ts';
+import { messageCases } from './messages.ts';
+import { queryCases } from './queries.ts';
+import { reliabilityCases } from './reliability.ts';
+import { sealingCases } from './sealing.ts';
+import { storeCases } from './store.ts';
 
-export const wireCases: readonly WireCase[] = [...frontCases];
+export const wireCases: readonly WireCase[] = [
+  ...frontCases,
+  ...sealingCases,
+  ...frameCases,
+  ...reliabilityCases,
+  ...epochCases,
+  ...queryCases,
+  ...lifeCases,
+  ...messageCases,
+  ...flowCases,
+  ...storeCases,
+];

@@ -9,6 +9,7 @@ import { concatBytes, equalBytes, toHex, utf8 } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { REPLICAS_MAX } from '../wire/index.ts';
 import {
+  boundedTotals,
   type CatalogEntry,
   type CatalogTotals,
   decodeEntry,
@@ -130,7 +131,7 @@ export class Catalog {
   }
 
   get totals(): CatalogTotals {
-    return this.#totals;
+    return boundedTotals(this.#totals);
   }
 
   /** Stores the totals anew where a commit that failed may have left wrong ones. */
