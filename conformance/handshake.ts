@@ -42,7 +42,11 @@ import type { Endpoint, UdpPort } from './udp-port.ts';
 
 /** Tries of a question on a front port: a datagram may be lost on the way. */
 const TRIES_MAX = 6;
-const FIRST_WAIT_MILLIS = 150;
+const FIRST_WAIT_MILLIS = 200;
+/** Answers of another type than the one that is looked for, before one is believed. */
+const UNWANTED_MAX = 3;
+/** How late the answer to a packet that was sent again may be. */
+const LATE_ANSWER_MILLIS = 400;
 const HELLO_FIXED_BYTES = 49;
 
 /** What a HELLO is made under. */
@@ -154,16 +158,41 @@ export class RawInitiator {
     return helloBytes(this.secret, { tag: this.tag, ...fields });
   }
 
-  /** Sends `hello` until an answer to it comes; undefined when none does. */
-  async ask(hello: Uint8Array, triesMax = TRIES_MAX): Promise<FrontAnswer | undefined> {
+  /**
+   * Sends `hello` until an answer to it comes; undefined when none does. On a busy machine an answer to an
+   * earlier packet may come first: one that is not of the type `wanted` counts only when it comes again.
+   */
+  async ask(
+    hello: Uint8Array,
+    wanted: FrontAnswer['type'],
+    triesMax = TRIES_MAX,
+  ): Promise<FrontAnswer | undefined> {
     let wait = FIRST_WAIT_MILLIS;
-    for (let attempt = 0; attempt < triesMax; attempt++) {
+    let other: FrontAnswer | undefined;
+    let others = 0;
+    for (let attempt = 0; attempt < triesMax && others < UNWANTED_MAX; attempt++) {
       this.port.send(hello, this.front);
-      const answer = await this.answer(wait);
-      if (answer !== undefined) return answer;
+      const deadline = performance.now() + wait;
+      for (let left = wait; left > 0; left = deadline - performance.now()) {
+        const answer = await this.answer(left);
+        if (answer === undefined) break;
+        if (answer.type === wanted) {
+          if (attempt > 0) await this.#drain();
+          return answer;
+        }
+        other = answer;
+        others += 1;
+      }
       wait *= 2;
     }
-    return undefined;
+    return other;
+  }
+
+  /** Takes in the answers to HELLOs that were sent again for no reason: nobody is to take them for other ones. */
+  async #drain(): Promise<void> {
+    for (let count = 0; count < TRIES_MAX; count++) {
+      if ((await this.answer(LATE_ANSWER_MILLIS)) === undefined) return;
+    }
   }
 
   /** The next answer to this handshake's tag within `millis`. */
@@ -181,7 +210,7 @@ export class RawInitiator {
 
   /** Asks for a cookie. */
   async cookie(): Promise<CookiePacket> {
-    const answer = await this.ask(this.hello());
+    const answer = await this.ask(this.hello(), PacketType.COOKIE);
     if (answer?.type === PacketType.COOKIE) return answer;
     throw new CaseFailure('COOKIE to a HELLO without one', nameOf(answer), 'HS-11');
   }
@@ -218,7 +247,8 @@ export class RawInitiator {
   /** The whole handshake. The session has sent nothing yet. */
   async connect(): Promise<RawSession> {
     const { cookie, clusterId } = await this.cookie();
-    const answer = await this.ask(this.hello({ cookie, noise: this.noise(clusterId) }));
+    const hello = this.hello({ cookie, noise: this.noise(clusterId) });
+    const answer = await this.ask(hello, PacketType.WELCOME);
     if (answer?.type !== PacketType.WELCOME) {
       throw new CaseFailure('WELCOME to a HELLO with a valid cookie', nameOf(answer), 'HS-12');
     }

@@ -33,7 +33,7 @@ export async function findTarget(options: TargetOptions): Promise<Target> {
   const own = await UdpPort.open(target.front.host);
   try {
     const initiator = new RawInitiator(target, own, target.front);
-    const answer = await initiator.ask(initiator.hello());
+    const answer = await initiator.ask(initiator.hello(), PacketType.COOKIE);
     if (answer?.type === PacketType.COOKIE) return target;
   } catch (error) {
     if (!(error instanceof CaseFailure)) throw error;

@@ -1,6 +1,7 @@
 /** Every case that plays the initiator, in the order of their numbers. */
 
 import type { WireCase } from '../case.ts';
+import { catalogCases } from './catalog.ts';
 import { epochCases } from './epochs.ts';
 import { flowCases } from './flows.ts';
 import { frameCases } from './frames.ts';
@@ -23,4 +24,5 @@ export const wireCases: readonly WireCase[] = [
   ...messageCases,
   ...flowCases,
   ...storeCases,
+  ...catalogCases,
 ];

@@ -108,9 +108,27 @@ const WHOLE: readonly (readonly [name: string, bytes: Uint8Array])[] = [
   ['REPLY', bodyBytes(FrameType.REPLY, 3, 3)],
   ['NOTICE', bodyBytes(FrameType.NOTICE, 3, 3)],
   ['CREDIT', creditBytes(10, 5, 0)],
-  ['RESEND', bytesOf((writer) => (writer.u8(FrameType.RESEND), writer.u32(0), writer.u32(0)))],
-  ['STOP', bytesOf((writer) => (writer.u8(FrameType.STOP), writer.u32(0), writer.u8(10)))],
-  ['RESET', bytesOf((writer) => (writer.u8(FrameType.RESET), writer.u32(0), writer.u8(10)))],
+  [
+    'RESEND',
+    bytesOf((writer) => {
+      writer.u8(FrameType.RESEND);
+      writer.zeros(8);
+    }),
+  ],
+  [
+    'STOP',
+    bytesOf((writer) => {
+      writer.u8(FrameType.STOP);
+      writer.zeros(5);
+    }),
+  ],
+  [
+    'RESET',
+    bytesOf((writer) => {
+      writer.u8(FrameType.RESET);
+      writer.zeros(5);
+    }),
+  ],
 ];
 
 const CUTS_AT_ONCE = 4;

@@ -68,7 +68,7 @@ function flipped(bytes: Uint8Array, at: number): Uint8Array {
 
 /** Asks with a cookie that does not count: a COOKIE must come back, and nothing else. */
 async function expectCookie(initiator: RawInitiator, hello: Uint8Array, clause: string): Promise<void> {
-  const answer = await initiator.ask(hello);
+  const answer = await initiator.ask(hello, PacketType.COOKIE);
   expectThat(answer?.type === PacketType.COOKIE, 'a new COOKIE', nameOf(answer), clause);
 }
 
@@ -119,7 +119,10 @@ const texts: readonly CaseText[] = [
       const initiator = await context.initiator();
       const { cookie, clusterId } = await initiator.cookie();
       for (let round = 0; round < 3; round++) {
-        const answer = await initiator.ask(initiator.hello({ cookie, noise: initiator.noise(clusterId) }));
+        const answer = await initiator.ask(
+          initiator.hello({ cookie, noise: initiator.noise(clusterId) }),
+          PacketType.WELCOME,
+        );
         expectThat(answer?.type === PacketType.WELCOME, 'WELCOME', nameOf(answer));
         context.keep(initiator.session(answer)).send([PING]);
         initiator.port.onDatagram = undefined;
@@ -340,6 +343,7 @@ const texts: readonly CaseText[] = [
         const { cookie, clusterId } = await initiator.cookie();
         const answer = await initiator.ask(
           initiator.hello({ version, cookie, noise: initiator.noise(clusterId) }),
+          PacketType.REFUSED,
         );
         expectThat(answer?.type === PacketType.REFUSED, 'REFUSED', nameOf(answer));
         expectThat(answer.code === ResultCode.UNSUPPORTED, 'code UNSUPPORTED (12)', `${answer.code}`);
@@ -365,7 +369,8 @@ const texts: readonly CaseText[] = [
       for (let round = 0; round < 4; round++) {
         initiator.port.send(hello, initiator.front);
         const datagram = await initiator.port.receive(2_000);
-        if (datagram !== undefined) seen.push(datagram.bytes);
+        // Where the cookie was slow a second one may come.
+        if (datagram?.bytes[0] === PacketType.WELCOME) seen.push(datagram.bytes);
       }
       expectThat(seen.length > 1, 'an answer to each HELLO', `${seen.length}`);
       for (const bytes of seen) expectBytes(bytes, seen[0]!, 'the WELCOME');
@@ -378,9 +383,12 @@ const texts: readonly CaseText[] = [
       const initiator = await context.initiator();
       const first = await initiator.cookie();
       const noise = initiator.noise(first.clusterId);
-      const welcome = await initiator.ask(initiator.hello({ cookie: first.cookie, noise }));
+      const welcome = await initiator.ask(
+        initiator.hello({ cookie: first.cookie, noise }),
+        PacketType.WELCOME,
+      );
       const { cookie } = await initiator.cookie();
-      const again = await initiator.ask(initiator.hello({ cookie, noise }));
+      const again = await initiator.ask(initiator.hello({ cookie, noise }), PacketType.WELCOME);
       expectThat(welcome?.type === PacketType.WELCOME, 'WELCOME', nameOf(welcome));
       expectThat(again?.type === PacketType.WELCOME, 'the same WELCOME', nameOf(again));
       expectThat(equalBytes(welcome.noise, again.noise), 'the same WELCOME', 'another one');
@@ -396,7 +404,10 @@ const texts: readonly CaseText[] = [
       const ports = new Set<number>();
       for (const initiator of initiators) {
         const { cookie, clusterId } = await initiator.cookie();
-        const welcome = await initiator.ask(initiator.hello({ cookie, noise: initiator.noise(clusterId) }));
+        const welcome = await initiator.ask(
+          initiator.hello({ cookie, noise: initiator.noise(clusterId) }),
+          PacketType.WELCOME,
+        );
         expectThat(welcome?.type === PacketType.WELCOME, 'WELCOME', nameOf(welcome));
         keys.add(toHex(welcome.noise.subarray(0, 32)));
         const session = context.keep(initiator.session(welcome));
@@ -422,7 +433,10 @@ const texts: readonly CaseText[] = [
       const { cookie, clusterId } = await initiator.cookie();
       const spoiled = flipped(initiator.noise(clusterId), 40);
       initiator.port.send(initiator.hello({ cookie, noise: spoiled }), initiator.front);
-      const answer = await initiator.ask(initiator.hello({ cookie, noise: initiator.noise(clusterId) }));
+      const answer = await initiator.ask(
+        initiator.hello({ cookie, noise: initiator.noise(clusterId) }),
+        PacketType.WELCOME,
+      );
       expectThat(answer?.type === PacketType.WELCOME, 'WELCOME', nameOf(answer), 'HS-5');
       await context.keep(initiator.session(answer)).checkAlive('HS-5');
     },

@@ -41,6 +41,13 @@ function list(count: number, bytes: number): (writer: Writer) => void {
   };
 }
 
+function commit(count: number, bytes: number): Uint8Array {
+  return body((writer) => {
+    writer.zeros(46);
+    list(count, bytes)(writer);
+  });
+}
+
 function join(name: Uint8Array, address: Uint8Array, offload = 0): Uint8Array {
   return body((writer) => {
     writer.zeros(16 + 6);
@@ -64,7 +71,7 @@ const SHAPES: readonly Shape[] = [
     name: 'COMMIT',
     kind: QueryKind.COMMIT,
     role: 'coordinator',
-    body: () => body((writer) => (writer.zeros(46), list(1, 32)(writer))),
+    body: () => commit(1, 32),
   },
   { name: 'RELEASE', kind: QueryKind.RELEASE, role: 'coordinator', body: () => new Uint8Array(8) },
   { name: 'RENEW', kind: QueryKind.RENEW, role: 'coordinator', body: () => new Uint8Array(8) },
@@ -166,13 +173,13 @@ const texts: readonly CaseText[] = [
     whereTo(1, 1, 0),
   ]),
   malformed('COMMIT of more than 8 receipts', coordinator(QueryKind.COMMIT), ['MSG-7', 'QRY-9'], () =>
-    [9, 20].map((count) => body((writer) => (writer.zeros(46), list(count, count * 32)(writer)))),
+    [9, 20].map((count) => commit(count, count * 32)),
   ),
   malformed(
     'COMMIT whose list is shorter than it says',
     coordinator(QueryKind.COMMIT),
     ['PKT-16', 'MSG-7'],
-    () => [1, 8, 255].map((count) => body((writer) => (writer.zeros(46), list(count, 31)(writer)))),
+    () => [1, 8, 255].map((count) => commit(count, 31)),
   ),
   malformed('WHERE_IS_MANY without a hash', coordinator(QueryKind.WHERE_IS_MANY), ['MSG-11', 'QRY-9'], () => [
     body(list(0, 0)),

@@ -149,11 +149,14 @@ const texts: readonly CaseText[] = [
     clauses: ['PKT-13', 'PKT-2'],
     run: async (context) => {
       const session = await context.connect();
+      const spoil = (packet: Uint8Array): void => {
+        packet[20]! ^= 1;
+      };
       for (const wrong of [
         session.packet([PING], { type: 0x31 }),
         session.packet([PING], { flags: 0x10 }),
         session.packet([PING], { tag: session.localTag }),
-        session.packet([PING], { spoil: (packet) => void (packet[20]! ^= 1) }),
+        session.packet([PING], { spoil }),
       ]) {
         const number = session.nextNumber();
         const datagram = glue(wrong, session.packet([PING], { number }));
