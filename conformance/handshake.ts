@@ -250,7 +250,7 @@ export class RawInitiator {
     const hello = this.hello({ cookie, noise: this.noise(clusterId) });
     const answer = await this.ask(hello, PacketType.WELCOME);
     if (answer?.type !== PacketType.WELCOME) {
-      throw new CaseFailure('WELCOME to a HELLO with a valid cookie', nameOf(answer), 'HS-12');
+      throw new CaseFailure('WELCOME to a HELLO with a valid cookie', nameOf(answer));
     }
     return this.session(answer);
   }

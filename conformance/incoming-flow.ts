@@ -72,20 +72,14 @@ export class IncomingFlow {
   /** Takes a segment; returns the rule that it breaks, if any. */
   add(segment: SegmentPacket): Breach | undefined {
     const { record, offset, payload, sealedBytes, epochBits } = segment;
-    if (sealedBytes <= WHOLE_RECORD_BYTES && payload.length < sealedBytes) {
-      return {
-        clause: 'REC-22',
-        text: `a sealed record of ${sealedBytes} bytes came in more than one segment`,
-      };
-    }
+    const isCut = sealedBytes <= WHOLE_RECORD_BYTES && payload.length < sealedBytes;
+    const cut = isCut
+      ? { clause: 'REC-22', text: `a sealed record of ${sealedBytes} bytes came in more than one segment` }
+      : undefined;
     let pieces = this.#pieces.get(record);
     if (pieces === undefined) {
-      pieces = {
-        sealed: new Uint8Array(sealedBytes),
-        has: new Uint8Array(sealedBytes),
-        epochBits,
-        opened: undefined,
-      };
+      const [sealed, has] = [new Uint8Array(sealedBytes), new Uint8Array(sealedBytes)];
+      pieces = { sealed, has, epochBits, opened: undefined };
       this.#pieces.set(record, pieces);
     }
     if (pieces.sealed.length !== sealedBytes) {
@@ -98,8 +92,8 @@ export class IncomingFlow {
     }
     pieces.sealed.set(payload, offset);
     pieces.has.fill(1, offset, offset + payload.length);
-    if (pieces.opened !== undefined || pieces.has.includes(0)) return undefined;
-    return this.#open(record, pieces);
+    if (pieces.opened !== undefined || pieces.has.includes(0)) return cut;
+    return this.#open(record, pieces) ?? cut;
   }
 
   #open(number: number, pieces: Pieces): Breach | undefined {

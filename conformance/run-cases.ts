@@ -35,12 +35,15 @@ export interface Runnable {
 /** What a verdict says of a case before it has run. */
 export type CaseFacts = Pick<Verdict, 'id' | 'title' | 'group' | 'clauses'>;
 
+/** Hears of each verdict; `enough` ends the run, with the verdicts that there are. */
+export type VerdictListener = (verdict: Verdict) => 'enough' | undefined | void;
+
 /** Runs `cases` against `target`; verdicts come in the order of the cases. */
 export function runWireCases(
   target: Target,
   cases: readonly WireCase[],
   limits: RunLimits = RUN_LIMITS,
-  onVerdict: (verdict: Verdict) => void = () => undefined,
+  onVerdict: VerdictListener = () => undefined,
 ): Promise<Verdict[]> {
   const jobs = cases.map((wireCase) => ({
     facts: wireCase,
@@ -65,30 +68,40 @@ export function runWireCases(
 export async function runJobs(
   jobs: readonly { readonly facts: CaseFacts; readonly start: () => Runnable }[],
   limits: RunLimits,
-  onVerdict: (verdict: Verdict) => void = () => undefined,
+  onVerdict: VerdictListener = () => undefined,
 ): Promise<Verdict[]> {
   const verdicts: Verdict[] = [];
   const endAt = performance.now() + limits.totalMillis;
   let next = 0;
+  let isEnough = false;
+  const running = new Set<Runnable>();
+  const begin = (start: () => Runnable): Runnable => {
+    const job = start();
+    running.add(job);
+    return job;
+  };
   const work = async (): Promise<void> => {
-    while (next < jobs.length) {
+    while (next < jobs.length && !isEnough) {
       const index = next++;
       const { facts, start } = jobs[index]!;
       const millis = Math.min(limits.caseMillis, endAt - performance.now());
-      verdicts[index] =
+      const verdict =
         millis > 0
-          ? await runOne(facts, start, millis)
+          ? await runOne(facts, begin(start), millis)
           : verdictOf(facts, 'skipped', { detail: 'the time of the run was over', seconds: 0 });
-      onVerdict(verdicts[index]);
+      // What ends because others were enough is no verdict on the peer.
+      if (isEnough) return;
+      verdicts[index] = verdict;
+      isEnough = onVerdict(verdict) === 'enough';
+      if (isEnough) for (const job of running) job.close();
     }
   };
   await Promise.all(Array.from({ length: Math.min(limits.atOnce, jobs.length) }, work));
-  return verdicts;
+  return verdicts.filter((verdict) => verdict !== undefined);
 }
 
-async function runOne(facts: CaseFacts, start: () => Runnable, millis: number): Promise<Verdict> {
+async function runOne(facts: CaseFacts, job: Runnable, millis: number): Promise<Verdict> {
   const startedAt = performance.now();
-  const job = start();
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<never>((_, reject) => {
     const late = (): void => reject(new CaseFailure(`an end within ${Math.round(millis)} ms`, 'none'));
@@ -108,8 +121,11 @@ async function runOne(facts: CaseFacts, start: () => Runnable, millis: number): 
     if (error instanceof CaseSkipped) {
       return verdictOf(facts, 'skipped', { detail: error.message, seconds: seconds() });
     }
-    const clause = error instanceof CaseFailure ? error.clause : undefined;
-    const detail = error instanceof CaseFailure ? error.message : `the case itself failed: ${String(error)}`;
+    // What broke a rule on the way explains what failed to come.
+    const { breach } = job;
+    const clause = breach?.clause ?? (error instanceof CaseFailure ? error.clause : undefined);
+    const said = error instanceof CaseFailure ? error.message : `the case itself failed: ${String(error)}`;
+    const detail = breach === undefined || said.includes(breach.text) ? said : `${breach.text}; ${said}`;
     const brokenClause = clause ?? facts.clauses[0]!;
     return verdictOf(facts, 'fail', { detail, brokenClause, seconds: seconds() });
   } finally {

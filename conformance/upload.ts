@@ -40,6 +40,8 @@ export interface SegmentFields {
 export class Upload {
   readonly session: RawSession;
   readonly id: number;
+  /** The clause that is broken when what is sent does not arrive. */
+  clause = 'REC-13';
 
   constructor(session: RawSession, id: number) {
     this.session = session;
@@ -99,7 +101,12 @@ export class Upload {
   }
 
   /** Sends the record until `isDone`, since datagrams may be lost. */
-  async deliver(record: number, sealed: Uint8Array, isDone: () => boolean, clause = 'REC-13'): Promise<void> {
+  async deliver(
+    record: number,
+    sealed: Uint8Array,
+    isDone: () => boolean,
+    clause = this.clause,
+  ): Promise<void> {
     this.send(record, sealed);
     const look = (): true | undefined => isDone() || undefined;
     await this.session.until(look, `record ${record} taken`, {
@@ -110,7 +117,7 @@ export class Upload {
 
   /** Sends `payload` as the only record, and waits until it is known to be open. */
   async deliverAll(payload: Uint8Array): Promise<void> {
-    await this.deliver(0, this.seal(0, payload), () => this.isComplete, 'FLOW-15');
+    await this.deliver(0, this.seal(0, payload), () => this.isComplete);
   }
 
   /** Sends `payload` in records, each when the one before has arrived and credit reaches it. */

@@ -39,6 +39,7 @@ function taken(
   const run = async (context: WireContext): Promise<void> => {
     const payload = entries(context, count);
     const upload = await context.upload(payload.length);
+    upload.clause = clauses[0]!;
     await send(upload, payload, context);
     const { code } = await upload.reply(clauses[0]);
     expectThat(code === ResultCode.OK, 'OK', `code ${code}`);
@@ -347,14 +348,14 @@ const texts: readonly CaseText[] = [
     },
   },
   breaks('a record beyond the credit', ['FLOW-3', 'SES-14'], (upload) =>
-    sendRecord(upload, 0, ENTRY_BYTES, { offset: upload.limitBytes, dataLeft: -1 }),
+    sendRecord(upload, 1, ENTRY_BYTES, { offset: upload.limitBytes, dataLeft: -1 }),
   ),
   breaks('a record that ends one byte beyond the credit', ['FLOW-3'], (upload) =>
-    sendRecord(upload, 0, ENTRY_BYTES, { offset: upload.limitBytes - ENTRY_BYTES + 1, dataLeft: -1 }),
+    sendRecord(upload, 1, ENTRY_BYTES, { offset: upload.limitBytes - ENTRY_BYTES + 1, dataLeft: -1 }),
   ),
   ...[2, 3, 255].map((encoding) =>
     breaks(`a record of the unknown encoding ${encoding}`, ['REC-14', 'SES-14'], (upload) =>
-      sendRecord(upload, 0, ENTRY_BYTES, { encoding, dataLeft: -1 }),
+      sendRecord(upload, 0, ENTRY_BYTES, { encoding, plainBytes: 100, dataLeft: -1 }),
     ),
   ),
   ...[0, 1, 18].map((bytes) =>

@@ -441,6 +441,13 @@ const texts: readonly CaseText[] = [
       await context.keep(initiator.session(answer)).checkAlive('HS-5');
     },
   },
+  {
+    title: 'the prologue is magic, version and cluster id',
+    clauses: ['HS-13', 'HS-8'],
+    run: async (context) => {
+      await (await context.connect()).checkAlive('HS-13');
+    },
+  },
 ];
 
 export const frontCases = section('front port', 1, texts);

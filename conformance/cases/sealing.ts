@@ -333,6 +333,18 @@ const texts: readonly CaseText[] = [
       await session.expectClose('FRM-2');
     },
   },
+  {
+    title: 'the nonce of a packet is its number, whatever that is',
+    clauses: ['KEY-4'],
+    run: async (context) => {
+      const session = await context.connect();
+      for (const number of [1, 2, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 1]) {
+        const packet = session.packet([PING], { number });
+        session.sendRaw(packet);
+        await session.expectAck(number, Space.CONTROL, 'KEY-4', () => session.sendRaw(packet));
+      }
+    },
+  },
 ];
 
 export const sealingCases = section('sealing', 61, texts);
