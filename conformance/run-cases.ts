@@ -121,9 +121,8 @@ async function runOne(facts: CaseFacts, job: Runnable, millis: number): Promise<
     if (error instanceof CaseSkipped) {
       return verdictOf(facts, 'skipped', { detail: error.message, seconds: seconds() });
     }
-    // What broke a rule on the way explains what failed to come.
     const { breach } = job;
-    const clause = breach?.clause ?? (error instanceof CaseFailure ? error.clause : undefined);
+    const clause = (error instanceof CaseFailure ? error.clause : undefined) ?? breach?.clause;
     const said = error instanceof CaseFailure ? error.message : `the case itself failed: ${String(error)}`;
     const detail = breach === undefined || said.includes(breach.text) ? said : `${breach.text}; ${said}`;
     const brokenClause = clause ?? facts.clauses[0]!;

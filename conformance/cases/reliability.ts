@@ -7,8 +7,9 @@ import { expectThat } from '../expectations.ts';
 import { glue } from '../handshake.ts';
 import { PING, type RawSession, UNKNOWN_KIND } from '../peer.ts';
 
-/** Tries of which the quickest counts: a busy machine delays some, a late peer all. */
+/** A busy machine delays some acknowledgements, a late peer all of them: so many of these tries must be quick. */
 const TRIES = 20;
+const QUICK_MIN = 5;
 /** What the network and two processes may take beside the 2 ms of the clause. */
 const SOON_MILLIS = 40;
 const ACK_RANGES_MAX = 32;
@@ -17,18 +18,17 @@ const DELAY_UNIT_MILLIS = 0.008;
 const LOOK_MILLIS = 3_000;
 const RESENDS_MAX = 20;
 
-/** The least time from `send` to the acknowledgement of the number that it returns. */
-async function quickestAck(session: RawSession, clause: string, send: () => number): Promise<number> {
-  let quickest = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < TRIES; round++) {
+/** How many of several packets that `send` sends are acknowledged soon; it counts no further than it must. */
+async function quickAcks(session: RawSession, send: () => number): Promise<number> {
+  let quick = 0;
+  for (let round = 0; round < TRIES && quick < QUICK_MIN; round++) {
     await session.idle(5);
     const sentAt = performance.now();
     const number = send();
-    await session.expectAck(number, Space.CONTROL, clause, () => session.send([PING]));
-    quickest = Math.min(quickest, performance.now() - sentAt);
-    if (quickest < SOON_MILLIS) return quickest;
+    await session.expectAck(number, Space.CONTROL, 'ACK-5', () => session.send([PING]));
+    if (performance.now() - sentAt < SOON_MILLIS) quick += 1;
   }
-  return quickest;
+  return quick;
 }
 
 function soonCase(title: string, send: (session: RawSession) => number): CaseText {
@@ -38,12 +38,9 @@ function soonCase(title: string, send: (session: RawSession) => number): CaseTex
     run: async (context) => {
       const session = await context.connect();
       await session.checkAlive();
-      const millis = await quickestAck(session, 'ACK-5', () => send(session));
-      expectThat(
-        millis < SOON_MILLIS,
-        `an ACK within ${SOON_MILLIS} ms, once in ${TRIES}`,
-        `${millis.toFixed(1)} ms`,
-      );
+      const quick = await quickAcks(session, () => send(session));
+      const expected = `${QUICK_MIN} of ${TRIES} acknowledged within ${SOON_MILLIS} ms`;
+      expectThat(quick >= QUICK_MIN, expected, `${quick}`);
     },
   };
 }
