@@ -36,7 +36,7 @@ export interface Runnable {
 export type CaseFacts = Pick<Verdict, 'id' | 'title' | 'group' | 'clauses'>;
 
 /** Hears of each verdict; `enough` ends the run, with the verdicts that there are. */
-export type VerdictListener = (verdict: Verdict) => 'enough' | undefined | void;
+export type VerdictListener = (verdict: Verdict) => 'enough' | undefined;
 
 /** Runs `cases` against `target`; verdicts come in the order of the cases. */
 export function runWireCases(

@@ -14,9 +14,10 @@ import { type ExitCode, refused, UsageError } from '../src/cli/failures.ts';
 import { admissionSecretOf, type ClusterOptions, clusterSecretOf } from '../src/cli/options.ts';
 import { remark } from '../src/cli/output.ts';
 import { type ReportOptions, report } from './report.ts';
-import type { CaseFacts, RunLimits } from './run-cases.ts';
+import type { CaseFacts, RunLimits, VerdictListener } from './run-cases.ts';
 import type { Verdict } from './verdicts.ts';
 
+const AT_ONCE_DEFAULT = 8;
 const CASE_SECONDS_DEFAULT = 30;
 const TOTAL_SECONDS_DEFAULT = 600;
 const SECONDS_MAX = 86_400;
@@ -26,6 +27,10 @@ interface RunOptions extends ReportOptions {
   readonly cases?: string;
   readonly caseSeconds: number;
   readonly totalSeconds: number;
+}
+
+interface VectorsOptions extends RunOptions {
+  readonly vectors?: string;
 }
 
 interface WireOptions extends RunOptions, ClusterOptions {
@@ -44,7 +49,7 @@ export function run(parameters: readonly string[]): Promise<ExitCode> {
       .description('play a client or node against a coordinator or node that runs')
       .argument('[HOST:PORT]', 'its front port', parseAddressArgument)
       .option('--role <ROLE>', 'what the peer is: coordinator or node', 'coordinator')
-      .option('--at-once <N>', 'cases under way at once', countOf('--at-once', AT_ONCE_MAX), 8)
+      .option('--at-once <N>', 'cases under way at once', countOf('--at-once', AT_ONCE_MAX), AT_ONCE_DEFAULT)
       .option('--list', 'print the cases instead of running them'),
   )
     .option('--secret-file <FILE>', 'file of the cluster secret')
@@ -53,6 +58,14 @@ export function run(parameters: readonly string[]): Promise<ExitCode> {
       'file of the secret that admits nodes (default: the cluster secret)',
     )
     .action(wire);
+  withRun(
+    program
+      .command('vectors')
+      .description('ask a program every vector, over lines of JSON')
+      .usage('[options] -- COMMAND...')
+      .argument('<COMMAND...>', 'the program and its parameters')
+      .option('--vectors <DIR>', 'folder of the vector files (default: those of this version)'),
+  ).action(vectors);
   return runCommandLine(program, parameters);
 }
 
@@ -99,15 +112,31 @@ async function wire(address: string | undefined, options: WireOptions): Promise<
   await conclude(verdicts, options);
 }
 
+async function vectors(command: readonly string[], options: VectorsOptions): Promise<void> {
+  const { readVectors, runVectors, vectorsDirectory } = await import('./vectors.ts');
+  const { SubjectProcess } = await import('./subject-process.ts');
+  const all = await readVectors(options.vectors ?? vectorsDirectory());
+  const chosen = all.filter(filterOf(options.cases));
+  if (chosen.length === 0) throw new UsageError(`no case matches '${options.cases}'`);
+  const subject = new SubjectProcess(command);
+  await subject.start();
+  try {
+    await conclude(await runVectors(subject, chosen, limitsOf(options, 1), teller(options)), options);
+  } finally {
+    await subject.end();
+  }
+}
+
 function limitsOf(options: RunOptions, atOnce: number): RunLimits {
   return { atOnce, caseMillis: options.caseSeconds * 1_000, totalMillis: options.totalSeconds * 1_000 };
 }
 
 /** On a terminal a case that fails is told at once. */
-function teller(options: ReportOptions): (verdict: Verdict) => void {
+function teller(options: ReportOptions): VerdictListener {
   const isWanted = options.json !== true && process.stderr.isTTY === true;
   return ({ id, title, outcome, brokenClause }) => {
     if (isWanted && outcome === 'fail') remark(`${id} fails [${brokenClause}]: ${title}`);
+    return undefined;
   };
 }
 

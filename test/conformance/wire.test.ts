@@ -29,7 +29,8 @@ describe.each(['coordinator', 'node'] as const)('our own %s', (role) => {
       const failed = verdicts.filter(({ outcome }) => outcome === 'fail');
       expect(failed.map(({ id, brokenClause, detail }) => `${id} [${brokenClause}] ${detail}`)).toEqual([]);
       const skipped = verdicts.filter(({ outcome }) => outcome === 'skipped');
-      for (const { id } of skipped) expect(wireCases.find((wireCase) => wireCase.id === id)?.role).not.toBe(role);
+      for (const { id } of skipped)
+        expect(wireCases.find((wireCase) => wireCase.id === id)?.role).not.toBe(role);
       expect(verdicts.length - skipped.length).toBeGreaterThan(CASES_LEAST);
       const kept = clauseVerdicts(verdicts).filter(({ outcome }) => outcome === 'pass');
       expect(kept.length).toBeGreaterThan(CLAUSES_LEAST);
