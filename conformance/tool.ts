@@ -7,7 +7,9 @@
  *   gramline conformance listen [HOST:PORT] -- COMMAND...          plays a coordinator for a command
  */
 
+import { isIP } from 'node:net';
 import type { Command } from 'commander';
+import { parseAddress, tryParseAddress } from '../src/base/address.ts';
 import { parseAddressArgument, parseCount } from '../src/cli/arguments.ts';
 import { newCommand, runCommandLine } from '../src/cli/command-line.ts';
 import { type ExitCode, refused, UsageError } from '../src/cli/failures.ts';
@@ -18,6 +20,8 @@ import type { CaseFacts, RunLimits, VerdictListener } from './run-cases.ts';
 import type { Verdict } from './verdicts.ts';
 
 const AT_ONCE_DEFAULT = 8;
+const COMMANDS_AT_ONCE = 4;
+const LISTEN_DEFAULT = '127.0.0.1:0';
 const CASE_SECONDS_DEFAULT = 30;
 const TOTAL_SECONDS_DEFAULT = 600;
 const SECONDS_MAX = 86_400;
@@ -31,6 +35,10 @@ interface RunOptions extends ReportOptions {
 
 interface VectorsOptions extends RunOptions {
   readonly vectors?: string;
+}
+
+interface ListenOptions extends RunOptions, ClusterOptions {
+  readonly list?: boolean;
 }
 
 interface WireOptions extends RunOptions, ClusterOptions {
@@ -66,6 +74,19 @@ export function run(parameters: readonly string[]): Promise<ExitCode> {
       .argument('<COMMAND...>', 'the program and its parameters')
       .option('--vectors <DIR>', 'folder of the vector files (default: those of this version)'),
   ).action(vectors);
+  withRun(
+    program
+      .command('listen')
+      .description('play a coordinator for a command that is started for each case')
+      .usage('[options] [HOST:PORT] -- COMMAND...')
+      .argument(
+        '<WORDS...>',
+        `[HOST:PORT] (default: ${LISTEN_DEFAULT}), then the command; {address} stands for HOST:PORT`,
+      )
+      .option('--list', 'print the cases instead of running them'),
+  )
+    .option('--secret-file <FILE>', 'file of the cluster secret that the command has')
+    .action(listen);
   return runCommandLine(program, parameters);
 }
 
@@ -125,6 +146,30 @@ async function vectors(command: readonly string[], options: VectorsOptions): Pro
   } finally {
     await subject.end();
   }
+}
+
+async function listen(words: readonly string[], options: ListenOptions): Promise<void> {
+  const { listenCases } = await import('./listen-cases/initiators.ts');
+  const cases = listenCases.filter(filterOf(options.cases));
+  if (options.list === true) return listCases(cases, options);
+  if (cases.length === 0) throw new UsageError(`no case matches '${options.cases}'`);
+  const hasAddress = tryParseAddress(words[0]!) !== undefined;
+  const { host, port } = parseAddress(hasAddress ? words[0]! : LISTEN_DEFAULT);
+  const command = hasAddress ? words.slice(1) : words;
+  if (command.length === 0) throw new UsageError('name the command behind --');
+  if (isIP(host) === 0) throw new UsageError(`${host} is no IP address to listen on`);
+  const secret = await clusterSecretOf(options);
+  const { bestSuite } = await import('../src/crypto/best-suite.ts');
+  const { deriveClusterKeys } = await import('../src/crypto/index.ts');
+  const { checkCommand, ListenContext } = await import('./listen.ts');
+  const suite = bestSuite();
+  const target = { suite, keys: deriveClusterKeys(suite, secret), listen: { host, port }, command };
+  await checkCommand(target);
+  const jobs = cases.map((facts) => ({ facts, start: () => new ListenContext(target, facts.run) }));
+  const { runJobs } = await import('./run-cases.ts');
+  // A port that was named can be had once at a time.
+  const limits = limitsOf(options, port === 0 ? COMMANDS_AT_ONCE : 1);
+  await conclude(await runJobs(jobs, limits, teller(options)), options);
 }
 
 function limitsOf(options: RunOptions, atOnce: number): RunLimits {

@@ -5,11 +5,16 @@
 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { wireCases } from '../../conformance/cases/all.ts';
-import { RUN_LIMITS, runWireCases } from '../../conformance/run-cases.ts';
+import { ListenContext } from '../../conformance/listen.ts';
+import { listenCases } from '../../conformance/listen-cases/initiators.ts';
+import { RUN_LIMITS, runJobs, runWireCases } from '../../conformance/run-cases.ts';
 import { findTarget } from '../../conformance/target.ts';
 import type { Verdict } from '../../conformance/verdicts.ts';
+import { bestSuite } from '../../src/crypto/best-suite.ts';
+import { deriveClusterKeys } from '../../src/crypto/index.ts';
+import { brokenInitiators } from './broken/initiators.ts';
 import { type BrokenPeer, brokenPeers } from './broken/peers.ts';
-import { bundlePeer, occurrences, Peer, randomSecret } from './support.ts';
+import { bundlePeer, clientCommand, occurrences, Peer, randomSecret } from './support.ts';
 
 const PEERS_LEAST = 25;
 /** Peers that run at once: most of their time they wait. */
@@ -55,16 +60,40 @@ class Lanes {
   }
 }
 
+/** The same for a client, of which the runner is the coordinator. */
+async function judgeInitiator(broken: Omit<BrokenPeer, 'role'>): Promise<Verdict[]> {
+  const secret = randomSecret();
+  const suite = bestSuite();
+  const command = clientCommand(await bundlePeer(broken), secret);
+  const keys = deriveClusterKeys(suite, secret);
+  const target = { suite, keys, listen: { host: '127.0.0.1', port: 0 }, command };
+  const cases = listenCases.filter(({ clauses }) => clauses.includes(broken.caughtBy));
+  const jobs = cases.map((facts) => ({ facts, start: () => new ListenContext(target, facts.run) }));
+  return runJobs(jobs, RUN_LIMITS, (verdict) =>
+    verdict.brokenClause === broken.caughtBy ? 'enough' : undefined,
+  );
+}
+
+function expectCaught(verdicts: readonly Verdict[], clause: string): void {
+  const failed = verdicts.filter(({ outcome }) => outcome === 'fail');
+  const found = failed.map(({ id, brokenClause, detail }) => `${id} [${brokenClause}] ${detail}`);
+  const clauses = failed.map(({ brokenClause }) => brokenClause);
+  expect(clauses, found.join('\n')).toContain(clause);
+}
+
 describe('the broken peers', () => {
   it(`are at least ${PEERS_LEAST}, each with a name of its own`, () => {
     expect(new Set(brokenPeers.map(({ name }) => name)).size).toBe(brokenPeers.length);
     expect(brokenPeers.length).toBeGreaterThanOrEqual(PEERS_LEAST);
   });
 
-  it.each(brokenPeers)('one that $name differs by one line, which is there once', (broken) => {
-    expect(occurrences(broken)).toBe(1);
-    expect(broken.replace).not.toBe(broken.find);
-  });
+  it.each([...brokenPeers, ...brokenInitiators])(
+    'one that $name differs by one line, which is there once',
+    (broken) => {
+      expect(occurrences(broken)).toBe(1);
+      expect(broken.replace).not.toBe(broken.find);
+    },
+  );
 });
 
 describe('the runner', () => {
@@ -83,11 +112,15 @@ describe('the runner', () => {
   it.each(brokenPeers)(
     'finds a peer that $name, by [$caughtBy]',
     async (broken) => {
-      const verdicts = await judged.get(broken)!;
-      const failed = verdicts.filter(({ outcome }) => outcome === 'fail');
-      const found = failed.map(({ id, brokenClause, detail }) => `${id} [${brokenClause}] ${detail}`);
-      const clauses = failed.map(({ brokenClause }) => brokenClause);
-      expect(clauses, found.join('\n')).toContain(broken.caughtBy);
+      expectCaught(await judged.get(broken)!, broken.caughtBy);
+    },
+    TEST_MILLIS,
+  );
+
+  it.each(brokenInitiators)(
+    'finds an initiator that $name, by [$caughtBy]',
+    async (broken) => {
+      expectCaught(await judgeInitiator(broken), broken.caughtBy);
     },
     TEST_MILLIS,
   );

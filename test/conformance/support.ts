@@ -124,6 +124,21 @@ export class Peer {
   }
 }
 
+/** A client that asks one question of the coordinator that it is pointed at. */
+const CLIENT = `
+  const [bundle, address, secret] = process.argv.slice(1);
+  const { openClient } = await import(bundle);
+  const client = await openClient({ coordinators: [address], secret: new Uint8Array(Buffer.from(secret, 'hex')) });
+  await client.whereIs('a'.repeat(64)).catch(() => undefined);
+  await client.close();
+`;
+
+/** The command of such a client; `{address}` is for the runner to replace. The secret is good for one test. */
+export function clientCommand(bundle: string, secret: Uint8Array): readonly string[] {
+  const hex = Buffer.from(secret).toString('hex');
+  return [process.execPath, '--input-type=module', '--eval', CLIENT, bundle, '{address}', hex];
+}
+
 export function randomSecret(): Uint8Array {
   return new Uint8Array(randomBytes(32));
 }
