@@ -42,6 +42,7 @@ const ADDRESS_WORD = '{address}';
 const SCRATCH_WORD = '{scratch}';
 const REMOVE_TRIES = 5;
 const STDERR_SHOWN = 300;
+const LAST_WORDS_MILLIS = 300;
 const NO_MAC = new Uint8Array(HELLO_MAC_BYTES);
 
 /** What is played, and for whom. */
@@ -154,12 +155,14 @@ export class ListenContext implements Runnable {
     millis = HELLO_MILLIS,
   ): Promise<ReceivedHello> {
     const deadline = performance.now() + millis;
-    for (;;) {
+    for (let isOver = false; ; ) {
       const found = this.hellos.find(look);
       if (found !== undefined) return found;
       const left = deadline - performance.now();
-      if (left <= 0 || this.front.isClosed) throw new CaseFailure(expected, this.summary, clause);
-      await this.front.waitForNews(left);
+      if (isOver || left <= 0 || this.front.isClosed) throw new CaseFailure(expected, this.summary, clause);
+      // What a command sent before it ended may still be on its way.
+      isOver = this.#commands.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null);
+      await this.front.waitForNews(Math.min(left, LAST_WORDS_MILLIS));
     }
   }
 

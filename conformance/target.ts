@@ -11,6 +11,9 @@ import { CaseFailure } from './expectations.ts';
 import { RawInitiator } from './handshake.ts';
 import { UdpPort } from './udp-port.ts';
 
+/** Tries before a peer counts as unreachable: some six seconds. */
+const TRIES_MAX = 5;
+
 export interface TargetOptions {
   /** `host:port` of the front port. */
   readonly address: string;
@@ -33,7 +36,7 @@ export async function findTarget(options: TargetOptions): Promise<Target> {
   const own = await UdpPort.open(target.front.host);
   try {
     const initiator = new RawInitiator(target, own, target.front);
-    const answer = await initiator.ask(initiator.hello(), PacketType.COOKIE);
+    const answer = await initiator.ask(initiator.hello(), PacketType.COOKIE, TRIES_MAX);
     if (answer?.type === PacketType.COOKIE) return target;
   } catch (error) {
     if (!(error instanceof CaseFailure)) throw error;
