@@ -33,7 +33,14 @@ import {
 import { CaseFailure, describeFrame, expectThat } from './expectations.ts';
 import { type Breach, IncomingFlow } from './incoming-flow.ts';
 import { NumberRanges } from './number-ranges.ts';
-import type { Datagram, Endpoint, UdpPort } from './udp-port.ts';
+import type {
+  Answer,
+  RawSessionOptions,
+  ReceivedPacket,
+  ReceivedSegment,
+  SealOptions,
+} from './peer-types.ts';
+import type { Datagram } from './udp-port.ts';
 
 /** How long an answer may take: generous, since the peer's machine may be busy with other work. */
 export const ANSWER_MILLIS = 8_000;
@@ -44,57 +51,6 @@ const RESEND_MILLIS = 400;
 const AEAD_TAG_BYTES = 16;
 /** Packets of the other end that are kept for a case to look at. */
 const PACKETS_MAX = 100_000;
-
-export interface RawSessionOptions {
-  readonly suite: Suite;
-  readonly port: UdpPort;
-  readonly to: Endpoint;
-  readonly side: 'initiator' | 'responder';
-  readonly sendSecret: Uint8Array;
-  readonly receiveSecret: Uint8Array;
-  readonly handshakeHash: Uint8Array;
-  readonly localTag: SessionTag;
-  readonly peerTag: SessionTag;
-  readonly local: { readonly datagramBytesMax: number; readonly windowBytes: number };
-  readonly peer: {
-    readonly datagramBytesMax: number;
-    readonly windowBytes: number;
-    readonly idleMillis: number;
-  };
-}
-
-/** How a SEALED packet is made; what is left out is as it should be. */
-export interface SealOptions {
-  readonly number?: number;
-  /** Epoch whose keys seal it. */
-  readonly epoch?: number;
-  /** Flags byte of the header; the epoch modulo 4 otherwise. */
-  readonly flags?: number;
-  readonly tag?: SessionTag;
-  readonly type?: number;
-  /** Changes the header after sealing: then it is not what was authenticated. */
-  readonly spoil?: (packet: Uint8Array) => void;
-}
-
-/** A SEALED packet of the other end that opened. */
-export interface ReceivedPacket {
-  readonly number: number;
-  readonly epochBits: number;
-  readonly frames: readonly Frame[];
-  readonly atMillis: number;
-  readonly datagramBytes: number;
-}
-
-/** A SEGMENT packet of the other end. */
-export interface ReceivedSegment extends SegmentPacket {
-  readonly atMillis: number;
-  readonly datagramBytes: number;
-}
-
-export interface Answer {
-  readonly code: number;
-  readonly body: Uint8Array;
-}
 
 export class RawSession {
   readonly options: RawSessionOptions;

@@ -10,7 +10,8 @@ import {
   Space,
   Writer,
 } from '../src/wire/index.ts';
-import type { Answer, RawSession } from './peer.ts';
+import type { RawSession } from './peer.ts';
+import type { Answer } from './peer-types.ts';
 
 const SEGMENT_TYPE: typeof PacketType.SEGMENT = 6;
 /** Slices of this size fit every path. */
