@@ -34,6 +34,8 @@ export interface Target {
   readonly front: Endpoint;
   readonly role: 'coordinator' | 'node';
   readonly admissionSecret: Uint8Array;
+  /** Keys of a cluster secret that carries the right to read and no other, where there is one. */
+  readonly readKeys?: ClusterKeys;
 }
 
 export interface WireCase {
@@ -104,6 +106,17 @@ export class WireContext {
   /** A session that is live. */
   async connect(parameters: Partial<InitiatorParameters> = {}): Promise<RawSession> {
     const session = await this.handshake(parameters);
+    session.send([PING]);
+    return session;
+  }
+
+  /** A session under the secret that carries the right to read alone; skips the case when there is none. */
+  async connectReader(): Promise<RawSession> {
+    const { suite, readKeys, front } = this.target;
+    if (readKeys === undefined)
+      throw new CaseSkipped('it needs a secret that may only read: --read-secret-file');
+    const initiator = new RawInitiator({ suite, keys: readKeys }, await this.port(), front);
+    const session = this.keep(await initiator.connect());
     session.send([PING]);
     return session;
   }

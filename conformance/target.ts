@@ -19,6 +19,8 @@ export interface TargetOptions {
   readonly address: string;
   readonly secret: Uint8Array;
   readonly admissionSecret?: Uint8Array;
+  /** A second cluster secret of the peer, which carries the right to read and no other. */
+  readonly readSecret?: Uint8Array;
   readonly role: 'coordinator' | 'node';
 }
 
@@ -32,6 +34,7 @@ export async function findTarget(options: TargetOptions): Promise<Target> {
     front: { host: await resolved(host), port },
     role: options.role,
     admissionSecret: options.admissionSecret ?? options.secret,
+    ...(options.readSecret === undefined ? {} : { readKeys: deriveClusterKeys(suite, options.readSecret) }),
   };
   const own = await UdpPort.open(target.front.host);
   try {

@@ -15,6 +15,7 @@ import { newCommand, runCommandLine } from '../src/cli/command-line.ts';
 import { type ExitCode, refused, UsageError } from '../src/cli/failures.ts';
 import { admissionSecretOf, type ClusterOptions, clusterSecretOf } from '../src/cli/options.ts';
 import { remark } from '../src/cli/output.ts';
+import { readSecret } from '../src/open.ts';
 import { type ReportOptions, report } from './report.ts';
 import type { CaseFacts, RunLimits, VerdictListener } from './run-cases.ts';
 import type { Verdict } from './verdicts.ts';
@@ -44,6 +45,7 @@ interface ListenOptions extends RunOptions, ClusterOptions {
 interface WireOptions extends RunOptions, ClusterOptions {
   readonly role: string;
   readonly atOnce: number;
+  readonly readSecretFile?: string;
   readonly list?: boolean;
 }
 
@@ -64,6 +66,10 @@ export function run(parameters: readonly string[]): Promise<ExitCode> {
     .option(
       '--admission-secret-file <FILE>',
       'file of the secret that admits nodes (default: the cluster secret)',
+    )
+    .option(
+      '--read-secret-file <FILE>',
+      'file of a cluster secret of the peer that carries the right to read alone',
     )
     .action(wire);
   withRun(
@@ -126,8 +132,16 @@ async function wire(address: string | undefined, options: WireOptions): Promise<
     throw new UsageError(`--role ${role}: write coordinator or node`);
   if (cases.length === 0) throw new UsageError(`no case matches '${options.cases}'`);
   const secret = await clusterSecretOf(options);
+  const { readSecretFile } = options;
+  const reader = readSecretFile === undefined ? {} : { readSecret: await readSecret(readSecretFile, remark) };
   const { findTarget } = await import('./target.ts');
-  const target = await findTarget({ address, secret, ...(await admissionSecretOf(options)), role });
+  const target = await findTarget({
+    address,
+    secret,
+    ...(await admissionSecretOf(options)),
+    ...reader,
+    role,
+  });
   const { runWireCases } = await import('./run-cases.ts');
   const verdicts = await runWireCases(target, cases, limitsOf(options, options.atOnce), teller(options));
   await conclude(verdicts, options);

@@ -13,6 +13,7 @@ import { placementCases } from './placement.ts';
 import { queryCases } from './queries.ts';
 import { recordCases } from './records.ts';
 import { reliabilityCases } from './reliability.ts';
+import { rightsCases } from './rights.ts';
 import { sealingCases } from './sealing.ts';
 import { sendingCases } from './sending.ts';
 import { storeCases } from './store.ts';
@@ -33,4 +34,5 @@ export const wireCases: readonly WireCase[] = [
   ...admissionCases,
   ...placementCases,
   ...inventoryCases,
+  ...rightsCases,
 ];

@@ -1,6 +1,6 @@
 /** Queries: ids, duplicates, replies, and what never ends a session. */
 
-import { type Frame, FrameType, QueryKind, ResultCode } from '../../src/wire/index.ts';
+import { CloseCode, type Frame, FrameType, QueryKind, ResultCode } from '../../src/wire/index.ts';
 import { type CaseText, section, type WireContext } from '../case.ts';
 import { expectThat } from '../expectations.ts';
 import { type RawSession, UNKNOWN_KIND } from '../peer.ts';
@@ -8,6 +8,9 @@ import { type RawSession, UNKNOWN_KIND } from '../peer.ts';
 const EMPTY = new Uint8Array(0);
 const QUERY_IDS_AHEAD_MAX = 4_096;
 const COPIES = 50;
+/** Queries of one packet, and packets: far more replies than anybody has to keep. */
+const PILE_QUERIES = 100;
+const PILE_PACKETS_MAX = 600;
 const COORDINATOR_KINDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
 const NODE_KINDS = [QueryKind.STORE, QueryKind.READ, QueryKind.DELETE];
 
@@ -223,6 +226,22 @@ const texts: readonly CaseText[] = [
         first.packet([{ type: FrameType.CLOSE, code: 3, text: 'stolen' }], { tag: second.peerTag }),
       );
       await second.checkAlive('PKT-8');
+    },
+  },
+  {
+    title: 'replies that we never take pile up to a bound, and end the session with LIMIT',
+    clauses: ['SES-18', 'LIM-1'],
+    run: async (context) => {
+      const session = await context.connect();
+      await session.checkAlive();
+      session.acks = false;
+      const closed = (): { code: number } | undefined => session.frames(FrameType.CLOSE)[0];
+      for (let packet = 0; packet < PILE_PACKETS_MAX && closed() === undefined; packet++) {
+        session.send(Array.from({ length: PILE_QUERIES }, () => query(session.queryId())));
+        // So slowly that few are lost: ids that are missing must not run too far ahead.
+        await session.idle(packet % 8 === 0 ? 10 : 0);
+      }
+      await session.expectClose('SES-18', CloseCode.LIMIT);
     },
   },
 ];

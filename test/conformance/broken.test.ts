@@ -24,11 +24,11 @@ const TEST_MILLIS = 180_000;
 
 /** Runs the cases of the clause against the peer until one of them fails by it. */
 async function judge(broken: BrokenPeer): Promise<Verdict[]> {
-  const secret = randomSecret();
+  const [secret, reader] = [randomSecret(), randomSecret()];
   const role = broken.role ?? 'coordinator';
-  const peer = await Peer.start({ role, bundle: await bundlePeer(broken), secret });
+  const peer = await Peer.start({ role, bundle: await bundlePeer(broken), secret, reader });
   try {
-    const target = await findTarget({ address: peer.address, secret, role });
+    const target = await findTarget({ address: peer.address, secret, readSecret: reader, role });
     const cases = wireCases.filter(({ clauses }) => clauses.includes(broken.caughtBy));
     return await runWireCases(target, cases, RUN_LIMITS, (verdict) =>
       verdict.brokenClause === broken.caughtBy ? 'enough' : undefined,

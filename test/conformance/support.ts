@@ -24,8 +24,12 @@ export interface Change {
 const RUNNER = `
   const { openCoordinator, openNode } = await import(process.env.GRAMLINE_TEST_BUNDLE);
   process.on('disconnect', () => process.exit(0));
-  process.once('message', async ({ role, secret, ...rest }) => {
-    const options = { ...rest, secret: new Uint8Array(Buffer.from(secret, 'hex')), listen: '127.0.0.1:0' };
+  process.once('message', async ({ role, secret, reader, ...rest }) => {
+    const bytes = (hex) => new Uint8Array(Buffer.from(hex, 'hex'));
+    const all = { read: true, write: true, node: true, admin: true };
+    const secrets = [{ secret: bytes(secret), rights: all }];
+    if (reader !== undefined) secrets.push({ secret: bytes(reader), rights: { read: true } });
+    const options = { ...rest, secret: secrets, listen: '127.0.0.1:0' };
     try {
       const opened = await (role === 'node' ? openNode : openCoordinator)(options);
       process.send({ address: opened.address });
@@ -78,6 +82,8 @@ export interface PeerOptions {
   /** The bundle that it runs. */
   readonly bundle: string;
   readonly secret: Uint8Array;
+  /** A second secret, which carries the right to read alone. */
+  readonly reader?: Uint8Array;
 }
 
 /** A coordinator, or a node that never finds one, on a free port of loopback. */
@@ -92,7 +98,7 @@ export class Peer {
     this.address = address;
   }
 
-  static async start({ role, bundle, secret }: PeerOptions): Promise<Peer> {
+  static async start({ role, bundle, secret, reader }: PeerOptions): Promise<Peer> {
     const directory = await mkdtemp(join(tmpdir(), 'gramline-peer-'));
     const child = spawn(process.execPath, ['--input-type=module', '--eval', RUNNER], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -102,12 +108,9 @@ export class Peer {
       child.once('message', (message) => resolve(message as { address?: string; error?: string }));
       child.once('exit', () => resolve({ error: 'it ended' }));
       // The discard port: nothing answers there, and a node serves without a coordinator.
-      child.send({
-        role,
-        directory,
-        coordinators: ['127.0.0.1:9'],
-        secret: Buffer.from(secret).toString('hex'),
-      });
+      const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+      const secrets = { secret: hex(secret), ...(reader === undefined ? {} : { reader: hex(reader) }) };
+      child.send({ role, directory, coordinators: ['127.0.0.1:9'], ...secrets });
     });
     if (answer.address === undefined) {
       child.kill('SIGKILL');

@@ -12,11 +12,11 @@ const CASES_LEAST = 300;
 const CLAUSES_LEAST = 130;
 
 describe.each(['coordinator', 'node'] as const)('our own %s', (role) => {
-  const secret = randomSecret();
+  const [secret, reader] = [randomSecret(), randomSecret()];
   let peer: Peer;
 
   beforeAll(async () => {
-    peer = await Peer.start({ role, bundle: await bundlePeer(), secret });
+    peer = await Peer.start({ role, bundle: await bundlePeer(), secret, reader });
   }, TEST_MILLIS);
 
   afterAll(() => peer?.end());
@@ -24,7 +24,7 @@ describe.each(['coordinator', 'node'] as const)('our own %s', (role) => {
   it(
     'passes every case',
     async () => {
-      const target = await findTarget({ address: peer.address, secret, role });
+      const target = await findTarget({ address: peer.address, secret, readSecret: reader, role });
       const verdicts = await runWireCases(target, wireCases, RUN_LIMITS);
       const failed = verdicts.filter(({ outcome }) => outcome === 'fail');
       expect(failed.map(({ id, brokenClause, detail }) => `${id} [${brokenClause}] ${detail}`)).toEqual([]);

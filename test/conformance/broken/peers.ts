@@ -612,6 +612,21 @@ export const brokenPeers: readonly BrokenPeer[] = [
     role: 'node',
   },
   {
+    name: 'lets readers write',
+    caughtBy: 'MSG-6',
+    file: 'src/nodes/coordinator.ts',
+    find: `  if (!right) query.reply(ResultCode.DENIED);
+  return right;`,
+    replace: '  return right || query.kind > 0;',
+  },
+  {
+    name: 'piles up what waits',
+    caughtBy: 'SES-18',
+    file: 'src/session/limits.ts',
+    find: 'export const CONTROL_FRAMES_QUEUED_MAX = 8_192;',
+    replace: 'export const CONTROL_FRAMES_QUEUED_MAX = 8_192_000;',
+  },
+  {
     name: 'stores less than was said',
     caughtBy: 'DEFS-20',
     file: 'src/store/object-writer.ts',
