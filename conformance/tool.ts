@@ -93,6 +93,10 @@ export function run(parameters: readonly string[]): Promise<ExitCode> {
   )
     .option('--secret-file <FILE>', 'file of the cluster secret that the command has')
     .action(listen);
+  program
+    .command('subject')
+    .description('answer vectors on standard input with our own code')
+    .action(subject);
   return runCommandLine(program, parameters);
 }
 
@@ -160,6 +164,11 @@ async function vectors(command: readonly string[], options: VectorsOptions): Pro
   } finally {
     await subject.end();
   }
+}
+
+async function subject(): Promise<void> {
+  const { serveSubject } = await import('./subject.ts');
+  await serveSubject(process.stdin, process.stdout);
 }
 
 async function listen(words: readonly string[], options: ListenOptions): Promise<void> {

@@ -177,6 +177,20 @@ describe('gramline conformance vectors', () => {
   });
 });
 
+describe('gramline conformance subject', () => {
+  it(
+    'passes every vector of this version',
+    async () => {
+      const command = [process.execPath, MAIN, 'conformance', 'subject'];
+      const { code, stdout, stderr } = await new Started(['conformance', 'vectors', '--', ...command])
+        .finished;
+      expect(stderr + (code === 0 ? '' : stdout)).toBe('');
+      expect(stdout).toMatch(/(\d{4,}) cases: \1 passed, 0 failed, 0 skipped/);
+    },
+    2 * TEST_MILLIS,
+  );
+});
+
 describe('gramline conformance listen', () => {
   const listen = (command: readonly string[], ...words: string[]) =>
     gramline(['conformance', 'listen', '--secret-file', secretFile, ...words, '--', ...command]);
