@@ -11,6 +11,8 @@ import type { Verdict } from './verdicts.ts';
 export const CASES_AT_ONCE = 8;
 export const CASE_MILLIS_MAX = 30_000;
 export const RUN_MILLIS_MAX = 600_000;
+/** Timers count whole milliseconds: what is less is no time any more. */
+export const TIMER_MILLIS = 1;
 
 export interface RunLimits {
   readonly atOnce: number;
@@ -86,7 +88,7 @@ export async function runJobs(
       const { facts, start } = jobs[index]!;
       const millis = Math.min(limits.caseMillis, endAt - performance.now());
       const verdict =
-        millis > 0
+        millis >= TIMER_MILLIS
           ? await runOne(facts, begin(start), millis)
           : verdictOf(facts, 'skipped', { detail: 'the time of the run was over', seconds: 0 });
       // What ends because others were enough is no verdict on the peer.

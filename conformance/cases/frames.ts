@@ -1,6 +1,6 @@
 /** Frames: those that break the protocol, those that do nothing, and how a session ends. */
 
-import { CloseCode, type Frame, FrameType, Space, Writer } from '../../src/wire/index.ts';
+import { CloseCode, type Frame, FrameType, Writer } from '../../src/wire/index.ts';
 import { type CaseText, section, type WireContext } from '../case.ts';
 import { expectThat } from '../expectations.ts';
 import { frameBytes, PING, type RawSession, UNKNOWN_KIND } from '../peer.ts';
@@ -396,15 +396,18 @@ const texts: readonly CaseText[] = [
     run: async (context) => {
       const session = await context.connect();
       await session.checkAlive();
-      await session.idle(50);
-      session.acknowledge();
-      await session.idle(50);
-      const before = session.packets.length;
-      for (let round = 0; round < 10; round++) session.send([{ type: FrameType.PADDING, bytes: 40 }]);
-      await session.idle(100);
-      const gained = session.packets.length - before;
-      expectThat(gained === 0, 'no packet', `${gained}: ${session.summary}`);
-      expectThat(!session.isAcked(session.nextNumber() + 1, Space.CONTROL), 'no ACK', 'one');
+      // A busy machine may send a probe for an acknowledgement that is late: one quiet round says enough.
+      for (let round = 0; ; round++) {
+        await session.idle(100);
+        session.acknowledge();
+        await session.idle(100);
+        const before = session.packets.length;
+        for (let count = 0; count < 10; count++) session.send([{ type: FrameType.PADDING, bytes: 40 }]);
+        await session.idle(100);
+        const gained = session.packets.length - before;
+        if (gained === 0) return;
+        expectThat(round < 5, 'no packet', `${gained}: ${session.summary}`);
+      }
     },
   },
 ];
