@@ -11,8 +11,6 @@ import type { Verdict } from './verdicts.ts';
 export const CASES_AT_ONCE = 8;
 export const CASE_MILLIS_MAX = 30_000;
 export const RUN_MILLIS_MAX = 600_000;
-/** Timers count whole milliseconds: what is less is no time any more. */
-export const TIMER_MILLIS = 1;
 
 export interface RunLimits {
   readonly atOnce: number;
@@ -76,6 +74,8 @@ export async function runJobs(
   const endAt = performance.now() + limits.totalMillis;
   let next = 0;
   let isEnough = false;
+  // Set by a timer, which may be a little early: what is left then is no time for another case.
+  let isOver = false;
   const running = new Set<Runnable>();
   const begin = (start: () => Runnable): Runnable => {
     const job = start();
@@ -88,8 +88,10 @@ export async function runJobs(
       const { facts, start } = jobs[index]!;
       const millis = Math.min(limits.caseMillis, endAt - performance.now());
       const verdict =
-        millis >= TIMER_MILLIS
-          ? await runOne(facts, begin(start), millis)
+        millis > 0 && !isOver
+          ? await runOne(facts, begin(start), millis, () => {
+              isOver ||= millis < limits.caseMillis;
+            })
           : verdictOf(facts, 'skipped', { detail: 'the time of the run was over', seconds: 0 });
       // What ends because others were enough is no verdict on the peer.
       if (isEnough) return;
@@ -102,11 +104,14 @@ export async function runJobs(
   return verdicts.filter((verdict) => verdict !== undefined);
 }
 
-async function runOne(facts: CaseFacts, job: Runnable, millis: number): Promise<Verdict> {
+async function runOne(facts: CaseFacts, job: Runnable, millis: number, onLate: () => void): Promise<Verdict> {
   const startedAt = performance.now();
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<never>((_, reject) => {
-    const late = (): void => reject(new CaseFailure(`an end within ${Math.round(millis)} ms`, 'none'));
+    const late = (): void => {
+      onLate();
+      reject(new CaseFailure(`an end within ${Math.round(millis)} ms`, 'none'));
+    };
     timer = setTimeout(late, millis);
   });
   const seconds = (): number => (performance.now() - startedAt) / 1000;

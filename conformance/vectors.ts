@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { UsageError } from '../src/cli/failures.ts';
 import { CaseFailure } from './expectations.ts';
 import { firstDifference, isObject, valueAt } from './json.ts';
-import { type RunLimits, TIMER_MILLIS, type VerdictListener } from './run-cases.ts';
+import type { RunLimits, VerdictListener } from './run-cases.ts';
 import type { SubjectProcess } from './subject-process.ts';
 import type { Verdict } from './verdicts.ts';
 
@@ -143,7 +143,7 @@ async function judge(subject: SubjectProcess, vector: Vector, id: number, millis
     ...(detail === undefined ? {} : { detail }),
     seconds: (performance.now() - startedAt) / 1000,
   });
-  if (millis < TIMER_MILLIS) return verdict('skipped', 'the time of the run was over');
+  if (millis <= 0) return verdict('skipped', 'the time of the run was over');
   try {
     const reply = await subject.ask(id, { op: vector.op, ...vector.in }, millis);
     if (reply.unsupported === true && vector.out.unsupported !== true) {
