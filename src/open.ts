@@ -97,6 +97,7 @@ export async function openCoordinator(options: CoordinatorOpenOptions): Promise<
       suite: bestSuite(),
       state,
       clusterId: state.clusterId,
+      compression: lz4Compression,
       admissionSecret: admissionSecretOf(options),
       listen: options.listen ?? DEFAULT_LISTEN,
       log: options.log ?? SILENT,

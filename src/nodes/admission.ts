@@ -35,7 +35,7 @@ import { type DeletionOrder, Deletions } from './deletions.ts';
 import { takeInventory } from './inventory.ts';
 import type { Member, Membership } from './membership.ts';
 import { Pace } from './pace.ts';
-import type { Clock, CloseReason, Connection, Entropy, IncomingQuery, Log } from './ports.ts';
+import type { Clock, CloseReason, Compression, Connection, Entropy, IncomingQuery, Log } from './ports.ts';
 import { ADMISSION_ROLE, ADMITTING_ROLE, readQuery, replyBusy } from './roles.ts';
 
 const DELETE_TIMEOUT_MICROS: Micros = seconds(24 * 3_600);
@@ -56,6 +56,7 @@ export interface AdmissionOptions {
   readonly admissionSecret: Uint8Array;
   readonly catalog: Catalog;
   readonly members: Membership;
+  readonly compression: Compression | undefined;
   /** `host:port` of the coordinator's own front port. */
   readonly frontAddress: () => string;
 }
@@ -193,6 +194,7 @@ export class Admission {
       nodeId: member.nodeId,
       catalog,
       pace: this.#pace,
+      compression: this.#options.compression,
       joinedRevision: admitted.revision,
       isCurrent: () => this.memberOf(connection) !== undefined,
       adopt: (hash, bytes) => this.#adopt(hash, bytes, member.nodeId),

@@ -10,6 +10,7 @@ import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark, marked } from '../base/marks.ts';
 import { REPLICAS_MAX } from '../wire/index.ts';
 import {
+  boundedTotals,
   type CatalogEntry,
   type CatalogTotals,
   decodeEntry,
@@ -137,7 +138,7 @@ export class Catalog {
   }
 
   get totals(): CatalogTotals {
-    return this.#totals;
+    return boundedTotals(this.#totals);
   }
 
   /** Stores the totals anew where a commit that failed may have left wrong ones. */

@@ -46,6 +46,7 @@ import { accountedBytes, Membership } from './membership.ts';
 import { choosePlaces } from './placement.ts';
 import type {
   Clock,
+  Compression,
   Connection,
   Entropy,
   IncomingQuery,
@@ -70,6 +71,8 @@ export interface CoordinatorOptions {
   readonly suite: Suite;
   readonly state: StateStore;
   readonly clusterId: Uint8Array;
+  /** Opens compressed inventories; without it they are refused. */
+  readonly compression?: Compression;
   /** What nodes must prove to know. */
   readonly admissionSecret: Uint8Array;
   /** `host:port` of the front port; port 0 takes a free one. */
@@ -114,6 +117,7 @@ export class Coordinator {
       admissionSecret: options.admissionSecret,
       catalog: this.#catalog,
       members: this.#members,
+      compression: options.compression,
       frontAddress: () => this.address,
     });
   }

@@ -10,8 +10,9 @@ import { GramlineError } from '../base/errors.ts';
 import { HASH_BYTES, INVENTORY_ENTRY_BYTES, Reader, ResultCode } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import { CatalogIndex } from './catalog-index.ts';
+import { plainOf } from './object-service.ts';
 import type { Pace } from './pace.ts';
-import type { IncomingQuery } from './ports.ts';
+import type { Compression, IncomingQuery } from './ports.ts';
 
 /** Adoptions, or strikes, of one inventory under way at once. */
 const CHANGES_MAX = 256;
@@ -28,6 +29,8 @@ export interface InventoryOptions {
   readonly nodeId: Uint8Array;
   readonly catalog: Catalog;
   readonly pace: Pace;
+  /** Opens compressed records; without it they fail the inventory. */
+  readonly compression: Compression | undefined;
   /** Revision of the catalog when the node joined: what was written later, its inventory may lack. */
   readonly joinedRevision: number;
   /** Whether the node's session is still its newest. */
@@ -51,7 +54,7 @@ export async function takeInventory(options: InventoryOptions): Promise<Inventor
   const { catalog, nodeId, pace, joinedRevision } = options;
   const present = new CatalogIndex();
   let added = 0;
-  for await (const record of records(options.query)) {
+  for await (const record of records(options.query, options.compression)) {
     for (let at = 0; at < record.length; at += PIECE_BYTES) {
       const piece = record.subarray(at, at + PIECE_BYTES);
       await pace.take(piece.length / INVENTORY_ENTRY_BYTES);
@@ -119,14 +122,19 @@ class Changes {
 }
 
 /** The records of an inventory flow, which cuts entries anywhere, as whole entries each. */
-async function* records(query: IncomingQuery): AsyncIterable<Uint8Array> {
+async function* records(
+  query: IncomingQuery,
+  compression: Compression | undefined,
+): AsyncIterable<Uint8Array> {
   const flow = query.receive();
   let rest = new Uint8Array(0);
   try {
     for (let record = await flow.next(); record !== undefined; record = await flow.next()) {
-      const bytes = new Uint8Array(rest.length + record.payload.length);
+      // [REC-14] Any record may be compressed.
+      const plain = plainOf(record, compression);
+      const bytes = new Uint8Array(rest.length + plain.length);
       bytes.set(rest);
-      bytes.set(record.payload, rest.length);
+      bytes.set(plain, rest.length);
       const whole = bytes.length - (bytes.length % INVENTORY_ENTRY_BYTES);
       yield bytes.subarray(0, whole);
       rest = bytes.slice(whole);

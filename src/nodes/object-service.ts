@@ -163,6 +163,8 @@ export class ObjectService {
     const message = readQuery(query, readQueryCodec);
     if (message === undefined) return;
     const { hash, offset, creditBytes } = message;
+    // [DEFS-13] A record holds something.
+    if (message.recordBytes === 0) return query.reply(ResultCode.MALFORMED);
     // [REC-21] Not below a kilobyte, so that record numbers suffice for any object.
     const recordBytes = Math.max(RECORD_BYTES_MIN, Math.min(message.recordBytes, RECORD_BYTES_MAX));
     let reader: ObjectReader | undefined;
@@ -235,9 +237,9 @@ function stalledError(): GramlineError {
  * The plaintext of a record: its payload, or, decompressed, bytes of its own. Throws GRAMLINE_PROTOCOL
  * when it does not hold what it says.
  */
-export function plainOf(record: FlowRecord, compression: Compression): Uint8Array {
+export function plainOf(record: FlowRecord, compression: Compression | undefined): Uint8Array {
   if (record.encoding === RecordEncoding.STORED) return record.payload;
-  const plain = compression.decompress(record.payload, record.plainBytes);
+  const plain = compression?.decompress(record.payload, record.plainBytes);
   if (plain === undefined) {
     throw new GramlineError('GRAMLINE_PROTOCOL', 'a compressed record does not hold what it says');
   }

@@ -1,0 +1,48 @@
+/** What a secret allows its holder. These cases need a second secret, which carries the right to read alone. */
+
+import { QueryKind, ResultCode } from '../../src/wire/index.ts';
+import { type CaseText, section, type WireContext } from '../case.ts';
+import { expectThat } from '../expectations.ts';
+
+/** Bodies that decode, so that nothing but the right is missing. */
+function ask(
+  name: string,
+  role: 'coordinator' | 'node',
+  kind: number,
+  body: Uint8Array,
+  isAllowed: boolean,
+): CaseText {
+  const run = async (context: WireContext): Promise<void> => {
+    const session = await context.connectReader();
+    const { code } = await session.ask(kind, body, 'MSG-6');
+    const isDenied = code === ResultCode.DENIED;
+    expectThat(isDenied !== isAllowed, isAllowed ? 'another code than DENIED' : 'DENIED (5)', `code ${code}`);
+    await session.checkAlive('MSG-6');
+  };
+  return {
+    title: `${name} of a reader is ${isAllowed ? 'answered' : 'DENIED'}`,
+    role,
+    clauses: ['MSG-6'],
+    run,
+  };
+}
+
+/** A WHERE_TO of one byte and one replica, without a hash. */
+const WHERE_TO = new Uint8Array(16);
+WHERE_TO[13] = 1;
+WHERE_TO[14] = 1;
+
+const texts: readonly CaseText[] = [
+  ask('STATUS', 'coordinator', QueryKind.STATUS, new Uint8Array(4), true),
+  ask('WHERE_IS', 'coordinator', QueryKind.WHERE_IS, new Uint8Array(32), true),
+  ask('WHERE_TO', 'coordinator', QueryKind.WHERE_TO, WHERE_TO, false),
+  ask('COMMIT', 'coordinator', QueryKind.COMMIT, new Uint8Array(47), false),
+  ask('RELEASE', 'coordinator', QueryKind.RELEASE, new Uint8Array(8), false),
+  ask('RENEW', 'coordinator', QueryKind.RENEW, new Uint8Array(8), false),
+  ask('REMOVE', 'coordinator', QueryKind.REMOVE, new Uint8Array(32), false),
+  ask('JOIN', 'coordinator', QueryKind.JOIN, new Uint8Array(37), false),
+  ask('READ', 'node', QueryKind.READ, new Uint8Array(54).fill(1), true),
+  ask('STORE', 'node', QueryKind.STORE, new Uint8Array(14), false),
+];
+
+export const rightsCases = section('rights', 631, texts);

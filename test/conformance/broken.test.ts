@@ -1,0 +1,127 @@
+/**
+ * The runner can fail: it must find every broken peer, and by the clause that it breaks. That an unbroken one
+ * passes is `wire.test.ts`'s matter.
+ */
+
+import { beforeAll, describe, expect, it } from 'vitest';
+import { wireCases } from '../../conformance/cases/all.ts';
+import { ListenContext } from '../../conformance/listen.ts';
+import { listenCases } from '../../conformance/listen-cases/initiators.ts';
+import { RUN_LIMITS, runJobs, runWireCases } from '../../conformance/run-cases.ts';
+import { findTarget } from '../../conformance/target.ts';
+import type { Verdict } from '../../conformance/verdicts.ts';
+import { bestSuite } from '../../src/crypto/best-suite.ts';
+import { deriveClusterKeys } from '../../src/crypto/index.ts';
+import { brokenInitiators } from './broken/initiators.ts';
+import { type BrokenPeer, brokenPeers } from './broken/peers.ts';
+import { bundlePeer, clientCommand, occurrences, Peer, randomSecret } from './support.ts';
+
+const PEERS_LEAST = 25;
+/** Peers that run at once: most of their time they wait. */
+const PEERS_AT_ONCE = 8;
+/** Bundling, a process, and cases that wait for what never comes; on a busy machine. */
+const TEST_MILLIS = 180_000;
+
+/** Runs the cases of the clause against the peer until one of them fails by it. */
+async function judge(broken: BrokenPeer): Promise<Verdict[]> {
+  const [secret, reader] = [randomSecret(), randomSecret()];
+  const role = broken.role ?? 'coordinator';
+  const peer = await Peer.start({ role, bundle: await bundlePeer(broken), secret, reader });
+  try {
+    const target = await findTarget({ address: peer.address, secret, readSecret: reader, role });
+    const cases = wireCases.filter(({ clauses }) => clauses.includes(broken.caughtBy));
+    return await runWireCases(target, cases, RUN_LIMITS, (verdict) =>
+      verdict.brokenClause === broken.caughtBy ? 'enough' : undefined,
+    );
+  } finally {
+    await peer.end();
+  }
+}
+
+/** Runs what is handed in, so much at a time, in order. */
+class Lanes {
+  readonly #waiting: (() => void)[] = [];
+  #free: number;
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  async run<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#free === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#free -= 1;
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
+    }
+  }
+}
+
+/** The same for a client, of which the runner is the coordinator. */
+async function judgeInitiator(broken: Omit<BrokenPeer, 'role'>): Promise<Verdict[]> {
+  const secret = randomSecret();
+  const suite = bestSuite();
+  const command = clientCommand(await bundlePeer(broken), secret);
+  const keys = deriveClusterKeys(suite, secret);
+  const target = { suite, keys, listen: { host: '127.0.0.1', port: 0 }, command };
+  const cases = listenCases.filter(({ clauses }) => clauses.includes(broken.caughtBy));
+  const jobs = cases.map((facts) => ({ facts, start: () => new ListenContext(target, facts.run) }));
+  return runJobs(jobs, RUN_LIMITS, (verdict) =>
+    verdict.brokenClause === broken.caughtBy ? 'enough' : undefined,
+  );
+}
+
+function expectCaught(verdicts: readonly Verdict[], clause: string): void {
+  const failed = verdicts.filter(({ outcome }) => outcome === 'fail');
+  const found = failed.map(({ id, brokenClause, detail }) => `${id} [${brokenClause}] ${detail}`);
+  const clauses = failed.map(({ brokenClause }) => brokenClause);
+  expect(clauses, found.join('\n')).toContain(clause);
+}
+
+describe('the broken peers', () => {
+  it(`are at least ${PEERS_LEAST}, each with a name of its own`, () => {
+    expect(new Set(brokenPeers.map(({ name }) => name)).size).toBe(brokenPeers.length);
+    expect(brokenPeers.length).toBeGreaterThanOrEqual(PEERS_LEAST);
+  });
+
+  it.each([...brokenPeers, ...brokenInitiators])(
+    'one that $name differs by one line, which is there once',
+    (broken) => {
+      expect(occurrences(broken)).toBe(1);
+      expect(broken.replace).not.toBe(broken.find);
+    },
+  );
+});
+
+describe('the runner', () => {
+  const lanes = new Lanes(PEERS_AT_ONCE);
+  const judged = new Map<BrokenPeer, Promise<Verdict[]>>();
+
+  beforeAll(() => {
+    for (const broken of brokenPeers) {
+      const verdicts = lanes.run(() => judge(broken));
+      // Its own test says so.
+      verdicts.catch(() => undefined);
+      judged.set(broken, verdicts);
+    }
+  });
+
+  it.each(brokenPeers)(
+    'finds a peer that $name, by [$caughtBy]',
+    async (broken) => {
+      expectCaught(await judged.get(broken)!, broken.caughtBy);
+    },
+    TEST_MILLIS,
+  );
+
+  it.each(brokenInitiators)(
+    'finds an initiator that $name, by [$caughtBy]',
+    async (broken) => {
+      expectCaught(await judgeInitiator(broken), broken.caughtBy);
+    },
+    TEST_MILLIS,
+  );
+});
