@@ -25,8 +25,6 @@ export const OBJECT_END: Uint8Array = utf8('p');
 /** A key and this: the least key behind it. */
 export const KEY_STEP: Uint8Array = new Uint8Array(1);
 
-/** What stands in 6 bytes at most. */
-const TOTAL_MAX = 2 ** 48 - 1;
 const ENTRY_VERSION = 1;
 const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + 1;
 
@@ -88,17 +86,10 @@ export function decodeMillis(value: Uint8Array): number {
   return new Reader(value).u48();
 }
 
-/** What fields of 6 bytes can say of `totals`: nodes may claim sizes that sum up to more. */
-export function boundedTotals({ objects, bytes }: CatalogTotals): CatalogTotals {
-  const bounded = (value: number): number => Math.min(Math.max(value, 0), TOTAL_MAX);
-  return { objects: bounded(objects), bytes: bounded(bytes) };
-}
-
 export function encodeTotals(totals: CatalogTotals): Uint8Array {
   const writer = new Writer(new Uint8Array(12));
-  const { objects, bytes } = boundedTotals(totals);
-  writer.u48(objects);
-  writer.u48(bytes);
+  writer.u48(totals.objects);
+  writer.u48(totals.bytes);
   return writer.buffer;
 }
 

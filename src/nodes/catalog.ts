@@ -10,7 +10,6 @@ import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark, marked } from '../base/marks.ts';
 import { REPLICAS_MAX } from '../wire/index.ts';
 import {
-  boundedTotals,
   type CatalogEntry,
   type CatalogTotals,
   decodeEntry,
@@ -138,7 +137,7 @@ export class Catalog {
   }
 
   get totals(): CatalogTotals {
-    return boundedTotals(this.#totals);
+    return this.#totals;
   }
 
   /** Stores the totals anew where a commit that failed may have left wrong ones. */
