@@ -108,7 +108,7 @@ export class Recovery<Content> {
   /** The next packet number of a space: each is used once [PKT-12]. */
   takeNumber(space: number): PacketNumber {
     const sent = this.#spaces[space]!;
-    // [PKT-17] Out of reach: 2^48 packets take years.
+    // The owner ends the session in time [PKT-17].
     assert(sent.nextNumber <= PACKET_NUMBER_MAX, 'packet numbers are used up');
     return sent.nextNumber++ as PacketNumber;
   }

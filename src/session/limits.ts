@@ -67,3 +67,6 @@ export const FRONT_SESSIONS_MAX = 16_384;
 export const BUSY_RETRY_MILLIS = 500;
 /** Datagram sizes that are tried, smallest first [MTU-2]: every path; Ethernet; jumbo; loopback. */
 export const DATAGRAM_SIZES: readonly number[] = [1_200, 1_472, 8_972, 62_000];
+
+/** Packet numbers that are kept for the end of a session: for its CLOSE, and for each repeated one [PKT-17]. */
+export const CLOSING_PACKETS = 2 ** 19;

@@ -100,6 +100,7 @@ export class Session {
       outbox: this.#outbox,
       flows: this.#flows,
       counts: this.counts,
+      packetNumberLimit: options.packetNumberLimit,
     });
     this.#idleMicros = micros(Math.max(IDLE_MICROS_MIN, Math.min(local.idleMicros, peer.idleMicros)));
     if (options.side === 'initiator') {
@@ -269,9 +270,8 @@ export class Session {
   /** Writes what may leave now into `buffer` (at least 64 KiB); undefined when nothing may. */
   pollTransmit(now: Micros, buffer: Uint8Array): Transmit | undefined {
     this.#now = now;
-    if (this.isOpen && this.#transmitter.keysWornOut) {
-      this.#startClosing('local', CloseCode.LIMIT, 'the keys are worn out');
-    }
+    if (this.isOpen && this.#transmitter.wornOut)
+      this.#startClosing('local', CloseCode.LIMIT, 'keys or packet numbers are used up');
     if (!this.isOpen) {
       const frame = this.#closing.takeFrame();
       return frame === undefined ? undefined : this.#transmitter.writeAlone(frame, buffer);
