@@ -85,7 +85,7 @@ describe('what the gateway accepts', () => {
     expect(parseDefsTextRequest(utf8('1 7'))).toEqual({ kind: 'where-is', name: '7' });
   });
 
-  it('refuses everything else', () => {
+  it('refuses everything else [TXT-2]', () => {
     const others = [
       '',
       '0',
@@ -118,7 +118,7 @@ describe('what the gateway accepts', () => {
     for (const text of others) expect(parseDefsTextRequest(utf8(text)), JSON.stringify(text)).toBeUndefined();
   });
 
-  it('takes a request of the most bytes, and none of one more', () => {
+  it('takes a request of the most bytes, and none of one more [TXT-1]', () => {
     const longest = `0 ${'0'.repeat(REQUEST_BYTES_MAX - 3)}7`;
     expect(parseDefsTextRequest(utf8(longest))).toMatchObject({ sizeKib: 7 });
     expect(parseDefsTextRequest(utf8(`${longest}7`))).toBeUndefined();
@@ -130,7 +130,7 @@ describe('what the gateway accepts', () => {
     expect(await cluster.ask(sizes.map((size) => `0 ${size}`))).toEqual(['2', '2', '2']);
   });
 
-  it('neither throws nor answers, whatever bytes come', async () => {
+  it('neither throws nor answers, whatever bytes come [TXT-2]', async () => {
     await using cluster = await openTextCluster(SEED, 64 * KIB);
     const texts = ['0 120', `1 ${NO_HASH}`, '0 abc 120'].map(utf8);
     const mutant = fc
@@ -216,7 +216,7 @@ describe('the gateway on its own', () => {
     }
   });
 
-  it('answers 2 when no more reservations can be held: the seed has no word for busy', async () => {
+  it('answers 2 when no more reservations can be held: the seed has no word for busy [TXT-4]', async () => {
     const { sent, receive } = await openAlone({ code: 7 });
     receive('0 120');
     expect(sent.map(({ text }) => text)).toEqual(['2']);
@@ -232,7 +232,7 @@ describe('the gateway on its own', () => {
     expect(sent).toHaveLength(REPLIES_UNSENT_MAX + 1);
   });
 
-  it('warns where it is not on loopback', async () => {
+  it('warns where it is not on loopback [TXT-6]', async () => {
     const { warnings } = await openAlone({ code: 7 });
     expect(warnings).toHaveLength(1);
   });

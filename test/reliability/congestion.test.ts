@@ -31,7 +31,7 @@ describe.each([
   ['CUBIC', () => new Cubic(DATAGRAM), 0.7],
   ['LAN CUBIC', () => new LanCubic(DATAGRAM), 0.7],
 ] as const)('%s', (_name, create, reduction) => {
-  it('starts with ten datagrams, or 14,720 bytes where datagrams are large', () => {
+  it('starts with ten datagrams, or 14,720 bytes where datagrams are large [CC-2]', () => {
     expect(create().windowBytes).toBe(12_000);
     const large = create();
     large.setDatagramBytes(1_472);
@@ -72,7 +72,7 @@ describe.each([
     expect(controller.windowBytes).toBe(12_000 * reduction);
   });
 
-  it('never falls below two datagrams', () => {
+  it('never falls below two datagrams [CC-2]', () => {
     const controller = create();
     for (let at = 1; at < 50; at++) controller.onLost(micros(at * 20_000), micros(at * 20_000 - 1));
     expect(controller.windowBytes).toBe(2 * DATAGRAM);

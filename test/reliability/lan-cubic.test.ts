@@ -76,7 +76,7 @@ describe('a loss', () => {
     expect(rounds.datagrams).toBe(Math.floor(0.7 * (full + full - Math.floor(0.3 * full))));
   });
 
-  it('shrinks the window when it comes where nothing was lost below', () => {
+  it('shrinks the window when it comes where nothing was lost below [CC-8]', () => {
     const rounds = low();
     const start = rounds.controller.windowBytes;
     rounds.growTo(Math.ceil(((start / DATAGRAM) * 0.95) / 0.7));
@@ -87,7 +87,7 @@ describe('a loss', () => {
     expect(rounds.controller.windowBytes, 'but not below').toBeGreaterThan(0.7 * before);
   });
 
-  it('shrinks the window anywhere when the round trip has grown, and not by the jitter of a loop', () => {
+  it('shrinks the window anywhere when the round trip has grown, and not by the jitter of a loop [CC-7]', () => {
     const rounds = low();
     const before = rounds.controller.windowBytes;
     rounds
@@ -102,7 +102,7 @@ describe('a loss', () => {
     expect(rounds.controller.windowBytes).toBeLessThan(0.75 * before);
   });
 
-  it('shrinks no window that is as small as at the start for the sake of a round trip', () => {
+  it('shrinks no window that is as small as at the start for the sake of a round trip [CC-7]', () => {
     const rounds = low();
     rounds.controller.onPersistentCongestion();
     for (let round = 0; round < 2; round++) rounds.play();
@@ -113,7 +113,7 @@ describe('a loss', () => {
     expect(rounds.controller.windowBytes).toBeGreaterThanOrEqual(before);
   });
 
-  it('shrinks the window anywhere when it is more than the ceiling, and not by chance', () => {
+  it('shrinks the window anywhere when it is more than the ceiling, and not by chance [CC-8]', () => {
     const rounds = low();
     const before = rounds.controller.windowBytes;
     rounds.play(Math.floor(0.3 * rounds.datagrams));
@@ -156,7 +156,7 @@ describe('the round trip of the empty path', () => {
     return rounds;
   }
 
-  it('is looked for with few packets in flight when it was not seen for two seconds', () => {
+  it('is looked for with few packets in flight when it was not seen for two seconds [CC-9]', () => {
     const rounds = standing();
     const before = rounds.controller.windowBytes;
     expect(before).toBeGreaterThan(20 * DATAGRAM);

@@ -118,7 +118,7 @@ describe.each(here)('a transport on loopback %s', (_name, server, client) => {
     await close();
   });
 
-  it('refuses queries that nobody answers', async () => {
+  it('refuses queries that nobody answers [QRY-9]', async () => {
     const { connection, close } = await pair(() => undefined);
     expect((await connection.query(1, new Uint8Array(0))).code).toBe(ResultCode.UNSUPPORTED);
     await close();
