@@ -9,9 +9,9 @@ import { join } from 'node:path';
 
 /** Where sources stand that obey the clauses of all pages. */
 const SOURCE_FOLDERS = ['src'];
-/** Where sources stand that obey the clauses about tools, which are those of pages from 08 on. */
+/** Where sources stand that obey the clauses about tools, which are those of pages 08 and 09. */
 const TOOL_FOLDERS = ['sim', 'fuzz', 'conformance', 'lab', 'spec/reference'];
-const TOOL_PAGE = /^spec\/(?:0[89]|[1-9]\d)-/;
+const TOOL_PAGE = /^spec\/0[89]-/;
 const TEST_FOLDERS = ['test'];
 const VECTOR_FOLDER = 'spec/vectors';
 const CASE_FOLDER = 'conformance/cases';
