@@ -95,7 +95,7 @@ export class Recovery<Content> {
     return Math.min(this.#controller.windowBytes, this.#windowBytesMax);
   }
 
-  /** The sender had more to send than {@link roomBytes} let through. */
+  /** The sender had more to send than {@link roomBytes} let through [CC-10]. */
   onWindowLimited(): void {
     const { windowBytes } = this;
     if (burstBytesMax(windowBytes) - this.#burstBytes < windowBytes - this.#bytesInFlight)
@@ -318,6 +318,7 @@ export class Recovery<Content> {
     for (const content of lost.contents) this.#owner.onPacketLost(space, content);
   }
 
+  /** [REL-13] */
   #isPersistent({ contents, first, last, firstSentAt, lastSentAt, hasProbe }: LostSpan<Content>): boolean {
     if (hasProbe) return false;
     // Before the first sample nobody knows how long a PTO is (RFC 9002 7.6.2).

@@ -176,7 +176,7 @@ export class Transmitter {
     return at === 0 ? undefined : this.#count({ bytes: at, segmentBytes });
   }
 
-  /** Writes a packet with this frame alone, which is never sent again of itself. */
+  /** Writes a packet with this frame alone, which is never sent again of itself [SES-15]. */
   writeAlone(frame: Frame, buffer: Uint8Array): Transmit {
     const number = this.#recovery.takeNumber(Space.CONTROL);
     const bytes = this.#sealer.write(number, [frame], buffer, 0);
@@ -217,6 +217,7 @@ export class Transmitter {
     if (this.#mtu.onLargeLost(this.#now)) this.#controller.setDatagramBytes(this.#mtu.datagramBytes);
   }
 
+  /** [REL-8] The frames of a lost packet go out again, CREDIT with the values of then [FRM-9]. */
   #sendAgain(control: ControlContent): void {
     for (const frame of control.frames) {
       if (frame.type === FrameType.CREDIT) this.#flows.onCreditLost(frame);
@@ -265,7 +266,7 @@ export class Transmitter {
     return { bytes, segmentBytes: bytes };
   }
 
-  /** One datagram: a control packet where frames wait, then segments while they fit. */
+  /** One datagram: a control packet where frames wait, then segments while they fit [SES-8]. */
   #writeDatagram(now: Micros, buffer: Uint8Array, at: number, datagramBytes: number): number {
     let end = at + this.#writeControlPacket(now, buffer, at, datagramBytes);
     while (at + datagramBytes - end >= SEGMENT_HEADER_BYTES + SEGMENT_PAYLOAD_MIN) {
@@ -355,6 +356,7 @@ export class Transmitter {
     if (segment === undefined) return 0;
     if (probing) this.#segmentProbes -= 1;
     const { sealed, content } = segment;
+    // [SEG-4] A slice that is sent again has a number of its own.
     const number = this.#recovery.takeNumber(Space.SEGMENT);
     const bytes = SEGMENT_HEADER_BYTES + content.bytes;
     writeSegmentHeader(

@@ -19,7 +19,7 @@ const SEED = 7403;
 const NO_HASH = 'ab'.repeat(32);
 
 describe('the exchanges of the seed', () => {
-  it('answers as the seed writes them, with not found as 3', async () => {
+  it('answers as the seed writes them, with not found as 3 [TXT-5]', async () => {
     await using cluster = await openTextCluster(SEED, 1_000 * KIB);
     const { hash } = await cluster.settle(cluster.client.put(utf8('an object')));
     expect(await cluster.ask([`1 ${hash}`])).toEqual([`0 ${NODE_IP}`]);
@@ -28,7 +28,7 @@ describe('the exchanges of the seed', () => {
     expect(await cluster.ask(['0 120000'])).toEqual(['2']);
   });
 
-  it('answers 3 for a whole hash that nothing has, and 1 only for a conflict', async () => {
+  it('answers 3 for a whole hash that nothing has, and 1 only for a conflict [TXT-3] [DEFS-3]', async () => {
     await using cluster = await openTextCluster(SEED, 1_000 * KIB);
     const { hash } = await cluster.settle(cluster.client.put(utf8('an object')));
     expect(await cluster.ask([`1 ${NO_HASH}`])).toEqual(['3']);
@@ -57,7 +57,7 @@ describe('reservations through the gateway', () => {
     expect(cluster.coordinator.reservations).toBe(100);
   });
 
-  it('gives unclaimed space back when its lease ends, not before', async () => {
+  it('gives unclaimed space back when its lease ends, not before [TXT-7]', async () => {
     await using cluster = await openTextCluster(SEED, 64 * KIB);
     expect(await cluster.ask(['0 64'])).toEqual([`0 ${NODE_IP}`]);
     await cluster.pass(RESERVATION_LEASE_MICROS - 1_000_000);
@@ -67,7 +67,7 @@ describe('reservations through the gateway', () => {
     expect(await cluster.ask(['0 64'])).toEqual([`0 ${NODE_IP}`]);
   });
 
-  it('counts sizes in KiB', async () => {
+  it('counts sizes in KiB [DEFS-7]', async () => {
     await using cluster = await openTextCluster(SEED, 64 * KIB);
     expect(await cluster.ask(['0 65'])).toEqual(['2']);
     expect(await cluster.ask(['0 64'])).toEqual([`0 ${NODE_IP}`]);

@@ -168,7 +168,7 @@ describe('the round trip of the empty path', () => {
     expect(rounds.controller.windowBytes).toBeGreaterThan(10 * DATAGRAM);
   });
 
-  it('is taken from any packet then, when the window is not in use', () => {
+  it('is taken from any packet then, when the window is not in use [CC-13]', () => {
     const rounds = standing();
     rounds.now += 6_000;
     rounds.controller.onAcked(micros(rounds.now), micros(rounds.now - 3_000), DATAGRAM, micros(3_000), false);
@@ -208,7 +208,7 @@ describe('without loss in a low window', () => {
 });
 
 describe('a trace', () => {
-  it('of slow start, overflow, random loss, a queue and persistent congestion is as it always was', () => {
+  it('of slow start, overflow, random loss, a queue and persistent congestion is as it always was [CC-12] [CC-13]', () => {
     const rounds = new Rounds();
     const trace: number[] = [];
     const note = (): void => {

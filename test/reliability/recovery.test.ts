@@ -114,7 +114,7 @@ describe('loss detection', () => {
     expect(trace.recovery.timeoutAt()).toBe(GRANULARITY_MICROS);
   });
 
-  it('judges each space by itself', () => {
+  it('judges each space by itself [PKT-11]', () => {
     const trace = new Trace();
     for (let number = 0; number < 5; number++) trace.send(0, CONTROL);
     trace.send(0, SEGMENT);
@@ -268,7 +268,7 @@ describe('the probe timeout', () => {
 });
 
 describe('congestion', () => {
-  it('counts as persistent when an unbroken span of three probe timeouts is lost', () => {
+  it('counts as persistent when an unbroken span of three probe timeouts is lost [REL-13]', () => {
     const trace = new Trace();
     trace.send(0);
     trace.ack(1_000, '0');
@@ -281,7 +281,7 @@ describe('congestion', () => {
     expect(trace.congestion.at(-1)).toBe('persistent');
   });
 
-  it('is not persistent over a shorter span, nor where an acknowledged packet lies in between', () => {
+  it('is not persistent over a shorter span, nor where an acknowledged packet lies in between [REL-13]', () => {
     const short = new Trace();
     short.send(0);
     short.ack(1_000, '0');
@@ -305,7 +305,7 @@ describe('congestion', () => {
     expect(broken.congestion).not.toContain('persistent');
   });
 
-  it('is not persistent for packets that were sent before the first RTT sample', () => {
+  it('is not persistent for packets that were sent before the first RTT sample [REL-13]', () => {
     const trace = new Trace();
     trace.send(0);
     trace.send(500_000);
@@ -335,7 +335,7 @@ describe('the room for sending', () => {
     expect(new Trace().recovery.roomBytes).toBe(12_000);
   });
 
-  it('lets the congestion window grow only while that is what holds the sender back', () => {
+  it('lets the congestion window grow only while that is what holds the sender back [CC-10]', () => {
     const trace = new Trace(20_000);
     for (let round = 0; round < 100; round++) {
       for (let packet = 0; packet < 20; packet++) trace.send(round * 1_000);

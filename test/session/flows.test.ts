@@ -100,7 +100,7 @@ describe('a flow', () => {
 });
 
 describe('credit', () => {
-  it('is never passed by the sender, however it is granted [FLOW-2] [FLOW-3]', () => {
+  it('is never passed by the sender, however it is granted [FLOW-2] [FLOW-3] [FLOW-13]', () => {
     const grants = fc.array(fc.record({ more: fc.nat(200_000), wait: fc.nat(5) }), { maxLength: 20 });
     fc.assert(
       fc.property(grants, fc.constantFrom(300, 1_000, 40_000, 65_536), (steps, recordBytes) => {
@@ -259,7 +259,7 @@ describe('the records of a sender', () => {
       expect([offset, payload.length]).toEqual([0, sealedBytes]);
   });
 
-  it('are sent again as the same ciphertext, under no nonce that was used before [REC-13] [REC-2]', () => {
+  it('are sent again as the same ciphertext, under no nonce that was used before [REC-13] [REC-2] [SEG-4]', () => {
     const nonces = new Set<string>();
     let repeated = 0;
     const suite = recordingSuite(nodeSuite, (keyId, nonce) => {

@@ -62,7 +62,7 @@ describe('queries', () => {
     expect(puppet.events()).toEqual([]);
   });
 
-  it('share a datagram when they are asked together', () => {
+  it('share a datagram when they are asked together [SES-8]', () => {
     const puppet = new Puppet('initiator');
     for (let count = 0; count < 20; count++) puppet.session.query(1, pattern(10));
     const before = puppet.session.counts.datagramsSent;
@@ -176,7 +176,7 @@ describe('the queues', () => {
     expect(puppet.events().filter(({ kind }) => kind === 'query')).toHaveLength(1);
   });
 
-  it('send lost frames before new ones, in order, and a PING before all', () => {
+  it('send lost frames before new ones, in order, and a PING before all [REL-8]', () => {
     const outbox = new Outbox((frame) => frame.type !== FrameType.QUERY);
     const stop = (flowId: number): Frame => ({ type: FrameType.STOP, flowId, code: 0 });
     const lost = stop(9);

@@ -243,7 +243,7 @@ const CASES: readonly [string, string, () => Puppet, (puppet: Puppet) => void][]
 ];
 
 describe('an authenticated peer that breaks a rule loses the session with the clause', () => {
-  it.each(CASES)('[%s] %s', (clause, _what, start, breakRule) => {
+  it.each(CASES)('[%s] %s [SES-14]', (clause, _what, start, breakRule) => {
     const puppet = start();
     puppet.events();
     breakRule(puppet);

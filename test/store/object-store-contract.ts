@@ -178,7 +178,7 @@ export function describeObjectStore(
       await put(store, new Uint8Array());
     });
 
-    test('room is counted in KiB, rounded up', async () => {
+    test('room is counted in KiB, rounded up [DEFS-7]', async () => {
       const { store } = await open(3 * KIB);
       await put(store, bytesOfSeed(8, KIB + 1));
       expect(store.freeBytes).toBe(KIB);

@@ -135,7 +135,7 @@ describe.each(here)('a transport on loopback %s', (_name, server, client) => {
     await close();
   });
 
-  it('lets a caller give up, and fails what is under way when the peer closes', async () => {
+  it('lets a caller give up, and fails what is under way when the peer closes [QRY-10] [SES-19]', async () => {
     let peerConnection: Connection | undefined;
     const { connection, close } = await pair((peer) => {
       peerConnection = peer;

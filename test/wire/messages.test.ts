@@ -149,7 +149,7 @@ describe('messages, byte by byte', () => {
     ['an address of 81 bytes', 'admitReply', `${'11'.repeat(16)} 51 ${'61'.repeat(81)}`],
     ['an address that is no UTF-8', 'admitReply', `${'11'.repeat(16)} 01 80`],
   ] as [string, MessageName, string][])(
-    '%s is refused [HS-15] [MSG-3] [MSG-7] [MSG-11] [MSG-12] [DEFS-6]',
+    '%s is refused [HS-15] [MSG-3] [MSG-7] [MSG-11] [MSG-12] [DEFS-6] [MSG-9]',
     (_name, name, text) => {
       expect(typeof wire.decodeMessage(codecOf(name), hex(text))).toBe('string');
       expect(twin.decodeMessage(name, [...hex(text)])).toBeUndefined();
