@@ -268,7 +268,7 @@ describe('the records of a sender', () => {
       nonces.add(name);
     });
     const { puppet, id } = sendingFlow({ suite });
-    puppet.session.writeRecord(id, record(5_000, 0));
+    puppet.session.writeRecord(id, record(5_000, 600));
     const first = puppet.said().segments;
     const numbers = new Set(first.map(({ number }) => number));
     expect(first.length).toBeGreaterThan(3);
@@ -280,7 +280,13 @@ describe('the records of a sender', () => {
     // Nothing acknowledges them: timeouts send slices of the same, too.
     for (const { offset, payload } of puppet.wait(seconds(3)).segments)
       expect(same(payload, bytesOf(first).subarray(offset, offset + payload.length))).toBe(true);
-    expect([nonces.size > 3, repeated]).toEqual([true, 0]);
+    // Further records, also of another flow, have nonces of their own.
+    puppet.session.writeRecord(id, record(600, 0));
+    const other = puppet.session.query(1, NOTHING)!;
+    puppet.session.openSend(other, 1_000);
+    puppet.session.writeRecord(other, record(700, 0));
+    puppet.wait(millis(20));
+    expect([nonces.size > 5, repeated]).toEqual([true, 0]);
   });
 
   it('do not leave towards the answerer before there is credit [FLOW-2]', () => {
