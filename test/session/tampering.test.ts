@@ -112,6 +112,13 @@ describe('a replayed or forged packet', () => {
     const puppet = new Puppet('initiator');
     puppet.deliver(new Puppet('responder').send({ type: FrameType.PING }));
     expect(puppet.dropped('tag')).toBe(1);
+    const packet = puppet.send({ type: FrameType.PING });
+    for (let bit = 0; bit < 64; bit++) {
+      const other = packet.slice();
+      other[4 + (bit >>> 3)]! ^= 1 << (bit & 7);
+      puppet.deliver(other);
+    }
+    expect(puppet.dropped('tag')).toBe(1 + 64);
   });
 
   it('is dropped when it is a segment with a number far ahead, and taken at the limit [SEG-5]', () => {
