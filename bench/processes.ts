@@ -3,10 +3,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { join } from 'node:path';
 import { type Scope, withDeadline } from './scope.ts';
+
+export { findProgram } from '../lab/programs.ts';
 
 /** Where a process runs: on this machine as it is, or in a network namespace. */
 export interface Place {
@@ -22,21 +23,6 @@ const STOP_MILLIS = 5_000;
 const KILL_MILLIS = 2_000;
 const PROBE_MILLIS = 20;
 const OUTPUT_CHARS_MAX = 4_000;
-
-/** The path of a program, or undefined where it isn't installed. */
-export function findProgram(name: string): string | undefined {
-  const directories = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin'];
-  for (const directory of directories) {
-    const path = join(directory, name);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // Not there: look on.
-    }
-  }
-  return undefined;
-}
 
 export interface Program {
   readonly process: ChildProcess;

@@ -23,7 +23,6 @@ import {
   type Session,
 } from '../src/session/index.ts';
 import { nodeHashing } from '../src/store/hashing.ts';
-import { quotaBytesOf } from '../src/store/object-file.ts';
 import type { SessionConnection, UdpTransport } from '../src/udp/index.ts';
 import { RECORD_BYTES_MAX } from '../src/wire/index.ts';
 import { recordingSuite } from './recording-suite.ts';
@@ -36,6 +35,9 @@ export const Invariant = {
   MEMORY_BOUNDED: 'memory stays within its bounds',
   ALL_ENDS: 'everything ends after the faults heal',
   WITHIN_CAPACITY: 'no node holds more than its quota',
+  PLACED_WITHIN: 'no place is promised beyond what its node has free',
+  LEASE_ONCE: 'no lease is held twice, nor honoured after its end',
+  COMMIT_KEPT: 'no acknowledged commit is lost',
   NO_HALF_OBJECT: 'no object is visible half',
   TOTALS_TRUE: 'status counts what the catalog holds',
   NO_OWN_BUG: 'nothing fails by a bug of our own',
@@ -285,59 +287,6 @@ export function checkMemory(violations: Violations, where: string, sample: Memor
 
 // ---------------------------------------------------------------- stores
 
-/** Judges {@link Invariant.WITHIN_CAPACITY} on one store, and effects of STORE queries. */
-export class StoreChecker {
-  readonly #violations: Violations;
-  readonly #sessions: SessionChecker;
-  /** Bytes of the writers that are open, by store. */
-  readonly #writing = new WeakMap<ObjectStore, number>();
-
-  constructor(violations: Violations, sessions: SessionChecker) {
-    this.#violations = violations;
-    this.#sessions = sessions;
-  }
-
-  /** Patches `store` so that its writers are counted and judged. */
-  watch(store: ObjectStore, name: string): void {
-    const { create } = store;
-    const add = (bytes: number): void => {
-      this.#writing.set(store, (this.#writing.get(store) ?? 0) + bytes);
-      this.check(store, name);
-    };
-    store.create = async (token, bytes) => {
-      const writer = await create.call(store, token, bytes);
-      this.#sessions.onEffect(`store ${name} ${toHex(token)}`);
-      const accounted = quotaBytesOf(bytes);
-      let isOpen = true;
-      const end = (): void => {
-        if (isOpen) add(-accounted);
-        isOpen = false;
-      };
-      const { finish, abort } = writer;
-      // The port says what is visible after `finish`; until then it is being written.
-      writer.finish = () => finish.call(writer).finally(end);
-      writer.abort = () => abort.call(writer).finally(end);
-      add(accounted);
-      return writer;
-    };
-  }
-
-  check(store: ObjectStore, name: string): void {
-    let stored = 0;
-    for (const { bytes } of store.inventory()) stored += quotaBytesOf(bytes);
-    this.judge(name, stored, this.#writing.get(store) ?? 0, store.quotaBytes);
-  }
-
-  judge(name: string, storedBytes: number, writingBytes: number, quotaBytes: number): void {
-    // An object that is just being published counts in both sums: the store itself counts it once.
-    if (storedBytes <= quotaBytes && writingBytes <= quotaBytes) return;
-    this.#violations.report(
-      Invariant.WITHIN_CAPACITY,
-      `${name}: ${storedBytes} bytes stored and ${writingBytes} being stored, of ${quotaBytes}`,
-    );
-  }
-}
-
 /** Judges {@link Invariant.NO_HALF_OBJECT}: what can be read is what the name says. */
 export async function checkObjects(violations: Violations, name: string, store: ObjectStore): Promise<void> {
   for (const { hash, bytes } of [...store.inventory()]) {
@@ -389,90 +338,4 @@ export function checkTotals(
     Invariant.TOTALS_TRUE,
     `${objects} objects of ${bytes} bytes; told ${told.objects}, ${told.bytes}; kept ${durable.objects}, ${durable.bytes}`,
   );
-}
-
-// ---------------------------------------------------------------- what clients were promised
-
-/** What is known of one object from what clients asked and were answered. */
-interface Promised {
-  readonly bytes: Uint8Array;
-  /** When the newest acknowledged put began. */
-  putBeganMicros: number;
-  putsUnderWay: number;
-  /** A put failed at its client: it may have stored something all the same. */
-  putUnknown: boolean;
-  removalEndedMicros: number;
-  removalsUnderWay: number;
-  /** A removal failed at its client: it may take effect at any time. */
-  removalUnknown: boolean;
-  /** Whether the last thing that happened was a removal, with no put under way. */
-  removed: boolean;
-}
-
-/** Judges {@link Invariant.READABLE}: remembers what must be there, and what must be gone. */
-export class PromiseBook {
-  readonly #objects = new Map<string, Promised>();
-
-  /** Whether an object must be readable now: put and acknowledged after every removal was over. */
-  mustBeReadable(hash: string): boolean {
-    const object = this.#objects.get(hash);
-    if (object === undefined || object.removalUnknown || object.removalsUnderWay > 0) return false;
-    return object.putBeganMicros > object.removalEndedMicros;
-  }
-
-  /** Whether an object must be gone now: removed, with no put under way during that or since. */
-  mustBeGone(hash: string): boolean {
-    const object = this.#objects.get(hash);
-    return object?.removed === true && !object.putUnknown && object.removalsUnderWay === 0;
-  }
-
-  /** All objects that clients tried to put. */
-  get known(): readonly string[] {
-    return [...this.#objects.keys()];
-  }
-
-  bytesOf(hash: string): Uint8Array | undefined {
-    return this.#objects.get(hash)?.bytes;
-  }
-
-  onPutBegins(hash: string, bytes: Uint8Array): void {
-    let object = this.#objects.get(hash);
-    if (object === undefined) {
-      object = {
-        bytes,
-        putBeganMicros: Number.NEGATIVE_INFINITY,
-        putsUnderWay: 0,
-        putUnknown: false,
-        removalEndedMicros: Number.NEGATIVE_INFINITY,
-        removalsUnderWay: 0,
-        removalUnknown: false,
-        removed: false,
-      };
-      this.#objects.set(hash, object);
-    }
-    object.putsUnderWay += 1;
-    object.removed = false;
-  }
-
-  onPutEnds(hash: string, beganMicros: number, acknowledged: boolean): void {
-    const object = this.#objects.get(hash)!;
-    object.putsUnderWay -= 1;
-    if (acknowledged) object.putBeganMicros = Math.max(object.putBeganMicros, beganMicros);
-    else object.putUnknown = true;
-  }
-
-  onRemovalBegins(hash: string): void {
-    const object = this.#objects.get(hash);
-    if (object !== undefined) object.removalsUnderWay += 1;
-  }
-
-  /** `beganMicros` of a later put must be later than `nowMicros` to count as put after the removal. */
-  onRemovalEnds(hash: string, nowMicros: number, outcome: 'removed' | 'absent' | 'unknown'): void {
-    const object = this.#objects.get(hash);
-    if (object === undefined) return;
-    object.removalsUnderWay -= 1;
-    object.removalEndedMicros = nowMicros;
-    if (outcome === 'unknown') object.removalUnknown = true;
-    if (outcome === 'removed') object.removed = object.putsUnderWay === 0;
-  }
 }

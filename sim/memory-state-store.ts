@@ -6,8 +6,7 @@
 
 import { equalBytes } from '../src/base/bytes.ts';
 import { GramlineError } from '../src/base/errors.ts';
-import { type Micros, micros } from '../src/base/units.ts';
-import type { Clock, CommitResult, Comparison, StateOperation } from '../src/nodes/ports.ts';
+import type { CommitResult, Comparison, StateOperation } from '../src/nodes/ports.ts';
 import {
   COMMITS_QUEUED_MAX,
   checkCommit,
@@ -16,18 +15,13 @@ import {
   stateClosed,
 } from '../src/store/state-limits.ts';
 import type { ClusterStateStore } from '../src/store/state-store.ts';
+import type { SimDisk } from './disk.ts';
 
 export interface MemoryStateStoreOptions {
   /** 16 bytes. */
   readonly clusterId: Uint8Array;
-  /** How slow the disk is; default: a commit waits for no time, only for a later turn. */
-  readonly disk?: StateDisk;
-}
-
-/** What a disk takes, twice for each batch: before its commits can be read, and before they are answered. */
-export interface StateDisk {
-  readonly clock: Clock;
-  readonly drawDelay: () => Micros;
+  /** What takes time, once before a batch of commits can be read and once before they are answered; default none. */
+  readonly disk?: SimDisk;
 }
 
 interface QueuedCommit {
@@ -60,9 +54,16 @@ export class MemoryStateStore implements ClusterStateStore {
     this.#state = state;
   }
 
-  /** Ends the store as `kill -9` would: commits that were not answered reject, and may be lost. */
-  crash(): void {
+  /**
+   * Ends the store: commits that were not answered reject. `process` is `kill -9`, which keeps what was
+   * applied; at `machine` the power fails, and a batch that was not flushed is lost. Whether one was.
+   */
+  crash(kind: 'machine' | 'process' = 'process'): boolean {
     this.#status = 'crashed';
+    const cache = this.#options.disk?.cache;
+    if (kind === 'machine') return cache !== undefined && cache.lose() > 0;
+    cache?.keep();
+    return false;
   }
 
   /** Makes the disk full, or gives it room again. */
@@ -129,35 +130,43 @@ export class MemoryStateStore implements ClusterStateStore {
     // Applied in a later turn, so that a crash in this one loses it.
     await Promise.resolve();
     while (this.#queue.length > 0) {
-      await this.#wait();
+      await this.#options.disk?.step('write');
       const batch = this.#queue;
       this.#queue = [];
-      const answers = batch.map((commit) => this.#outcome(commit));
-      await this.#wait();
+      const undos: (() => void)[] = [];
+      const answers = batch.map((commit) => this.#outcome(commit, undos));
+      const step = this.#options.disk?.step('sync');
+      if (step !== undefined) await this.#flushed(step, undos);
       for (const answer of answers) answer();
     }
     this.#running = undefined;
   }
 
-  #wait(): Promise<void> | undefined {
-    const { disk } = this.#options;
-    if (disk === undefined) return undefined;
-    const { clock, drawDelay } = disk;
-    return new Promise((resolve) => clock.setTimer(micros(clock.now() + drawDelay()), resolve));
+  /** Resolves when a batch is on the disk; a power failure before that takes all of it back. */
+  async #flushed(step: Promise<void>, undos: readonly (() => void)[]): Promise<void> {
+    const done = this.#options.disk!.cache.add(() => {
+      for (const undo of [...undos].reverse()) undo();
+    });
+    await step;
+    done();
   }
 
   /** Applies a commit; what is returned answers it. */
-  #outcome({ compare, changes, resolve, reject }: QueuedCommit): () => void {
+  #outcome({ compare, changes, resolve, reject }: QueuedCommit, undos: (() => void)[]): () => void {
     try {
       if (this.#status === 'crashed') throw stateClosed();
-      const result = this.#apply(compare, changes);
+      const result = this.#apply(compare, changes, undos);
       return () => (this.#status === 'crashed' ? reject(stateClosed()) : resolve(result));
     } catch (error) {
       return () => reject(error);
     }
   }
 
-  #apply(compare: QueuedCommit['compare'], changes: QueuedCommit['changes']): CommitResult {
+  #apply(
+    compare: QueuedCommit['compare'],
+    changes: QueuedCommit['changes'],
+    undos: (() => void)[],
+  ): CommitResult {
     if (this.#state.isFull)
       throw new GramlineError(
         'GRAMLINE_NO_SPACE',
@@ -168,7 +177,15 @@ export class MemoryStateStore implements ClusterStateStore {
       return value === undefined || equals === undefined ? value === equals : equalBytes(value, equals);
     });
     if (ok) {
-      for (const { key, value } of changes) this.#change(key, value);
+      const { values, revision } = this.#state;
+      for (const { key, value } of changes) {
+        const earlier = values.get(key);
+        undos.push(() => this.#change(key, earlier));
+        this.#change(key, value);
+      }
+      undos.push(() => {
+        this.#state.revision = revision;
+      });
       this.#state.revision++;
     }
     return { ok, revision: this.#state.revision };

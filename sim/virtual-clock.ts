@@ -159,12 +159,20 @@ export class VirtualClock implements Clock {
   }
 }
 
-/** The clock of one host: skewed, drifting, and silent once its host has crashed. */
+/**
+ * The clock of one host: skewed, drifting, silent once its host has crashed, late while it is paused.
+ *
+ * A pause holds all that would run on the host until it is over, then lets it go at once. What counts
+ * time meanwhile is the caller's choice: the time of a stopped process goes on, that of a stopped
+ * machine stands still.
+ */
 export class HostClock implements Clock {
   readonly #clock: VirtualClock;
-  readonly #skewMicros: number;
   readonly #rate: number;
   readonly #granularityMicros: number;
+  #skewMicros: number;
+  #wallOffsetMillis = 0;
+  #pausedUntilMicros = 0;
   #isStopped = false;
 
   constructor(clock: VirtualClock, skew: ClockSkew) {
@@ -181,22 +189,50 @@ export class HostClock implements Clock {
     return this.#isStopped;
   }
 
+  get isPaused(): boolean {
+    return this.#pausedUntilMicros > this.#clock.now();
+  }
+
   now(): Micros {
     return micros(this.#local(this.#clock.now()));
   }
 
   wallMillis(): number {
-    return WALL_START_MILLIS + Math.floor(this.now() / 1000);
+    return WALL_START_MILLIS + this.#wallOffsetMillis + Math.floor(this.now() / 1000);
   }
 
   setTimer(at: Micros, run: () => void): Timer {
     assert(Number.isSafeInteger(at), 'a timer needs a whole number of microseconds');
-    let trueMicros = Math.ceil((at - this.#skewMicros) / this.#rate);
-    while (this.#local(trueMicros) < at) trueMicros += 1;
-    const tick = this.#granularityMicros;
-    return this.#clock.setTimer(micros(Math.ceil(trueMicros / tick) * tick), () => {
-      if (!this.#isStopped) run();
-    });
+    return new HostTimer(
+      (fire) => this.#clock.setTimer(this.#trueMicros(at), fire),
+      (fire) => this.#hold(fire, at),
+      run,
+    );
+  }
+
+  /** Calls `run` when `delayMicros` of true time have passed, or when the host can: for what is no timer of its own. */
+  schedule(delayMicros: number, run: () => void): Timer {
+    return new HostTimer(
+      (fire) => this.#clock.schedule(delayMicros, fire),
+      (fire) => this.#hold(fire),
+      run,
+    );
+  }
+
+  /** The wall clock is set: monotonic time does not notice. */
+  jumpWall(millis: number): void {
+    this.#wallOffsetMillis += millis;
+  }
+
+  /** Nothing runs on this host for `spanMicros`. With `stalls` its monotonic time stands still meanwhile. */
+  pause(spanMicros: number, stalls: boolean): void {
+    this.#pausedUntilMicros = Math.max(this.#pausedUntilMicros, this.#clock.now() + spanMicros);
+    if (stalls) this.#skewMicros -= spanMicros;
+  }
+
+  /** The pause ends now. */
+  resume(): void {
+    this.#pausedUntilMicros = 0;
   }
 
   /** The host has crashed: none of its timers runs any more. */
@@ -204,8 +240,47 @@ export class HostClock implements Clock {
     this.#isStopped = true;
   }
 
+  /** Sets `fire` anew where this is no time to run it; undefined where it is, `null` where it never will be. */
+  #hold(fire: () => void, at?: Micros): Timer | undefined | null {
+    if (this.#isStopped) return null;
+    if (this.isPaused) return this.#clock.setTimer(micros(this.#pausedUntilMicros), fire);
+    // Time stood still since the timer was set.
+    if (at !== undefined && this.now() < at) return this.#clock.setTimer(this.#trueMicros(at), fire);
+    return undefined;
+  }
+
+  #trueMicros(at: Micros): Micros {
+    let trueMicros = Math.ceil((at - this.#skewMicros) / this.#rate);
+    while (this.#local(trueMicros) < at) trueMicros += 1;
+    const tick = this.#granularityMicros;
+    return micros(Math.ceil(trueMicros / tick) * tick);
+  }
+
   #local(trueMicros: number): number {
     return this.#skewMicros + Math.floor(trueMicros * this.#rate);
+  }
+}
+
+/** A timer that may be due at a time at which its host can't run it, and is set anew then. */
+class HostTimer implements Timer {
+  #timer: Timer;
+
+  constructor(
+    set: (fire: () => void) => Timer,
+    hold: (fire: () => void) => Timer | undefined | null,
+    run: () => void,
+  ) {
+    const fire = (): void => {
+      const held = hold(fire);
+      if (held === null) return;
+      if (held === undefined) run();
+      else this.#timer = held;
+    };
+    this.#timer = set(fire);
+  }
+
+  cancel(): void {
+    this.#timer.cancel();
   }
 }
 

@@ -12,6 +12,7 @@ import { GramlineError } from './base/errors.ts';
 import { bestSuite } from './crypto/best-suite.ts';
 import { CLUSTER_SECRET_BYTES, deriveClusterKeys } from './crypto/index.ts';
 import { DefsTextGateway } from './gateways/defs-text.ts';
+import { keyLogOf } from './key-log.ts';
 import {
   Client,
   Coordinator,
@@ -274,6 +275,7 @@ function transportOf(options: CommonOptions): UdpTransport {
     turn: setImmediate,
     resolve: resolveHost,
     log,
+    keyLog: keyLogOf(log),
     ...(options.sessionPorts === undefined ? {} : { sessionPorts: options.sessionPorts }),
     ...(options.idleMillis === undefined ? {} : { idleMicros: (options.idleMillis * 1000) as never }),
   });

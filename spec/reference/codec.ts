@@ -71,6 +71,7 @@ export function encodePacket(packet: wire.Packet): number[] {
   switch (packet.type) {
     case 1: {
       const { version, secretId, noise } = packet;
+      refuseUnless((packet.cookie === undefined) === (noise.length === 0), 'cookie and Noise go together');
       const shown = packet.cookie ?? new Uint8Array(COOKIE_BYTES);
       const fields = {
         magic: Uint8Array.from(MAGIC),

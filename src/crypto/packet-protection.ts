@@ -20,6 +20,12 @@ export const KEY_SEALINGS_MAX = 2 ** 22;
 /** What no key ever passes [KEY-6]. */
 export const KEY_SEALINGS_LIMIT = 2 ** 23;
 
+/**
+ * Told of the keys of every epoch that a direction enters, epoch 0 at its start: what a key log is written
+ * from [LOG-3]. The keys are wiped when it returns.
+ */
+export type KeyObserver = (epoch: number, controlKey: Uint8Array, recordKey: Uint8Array) => void;
+
 /** A header carries the epoch modulo 4. */
 const EPOCH_MASK = 3;
 const EMPTY = new Uint8Array(0);
@@ -55,14 +61,20 @@ function trafficSecret(suite: Suite, key: Uint8Array, handshakeHash: Uint8Array)
 /** The sending half of a direction. */
 export class SendKeys {
   readonly #suite: Suite;
+  readonly #observe: KeyObserver | undefined;
   #keys: EpochKeys;
   #epoch = 0;
   #sealings = 0;
 
-  /** @param secret A 32-byte traffic secret, copied. */
-  constructor(suite: Suite, secret: Uint8Array) {
+  /**
+   * @param secret A 32-byte traffic secret, copied.
+   * @param observe Where keys are shown to an operator who asked for them; nowhere by default.
+   */
+  constructor(suite: Suite, secret: Uint8Array, observe?: KeyObserver) {
     this.#suite = suite;
+    this.#observe = observe;
     this.#keys = new EpochKeys(copySecret(secret));
+    this.#keys.show(suite, 0, observe);
   }
 
   /** How often the keys were updated. The header carries it modulo 4. */
@@ -141,6 +153,7 @@ export class SendKeys {
     this.#keys = next;
     this.#epoch++;
     this.#sealings = 0;
+    next.show(this.#suite, this.#epoch, this.#observe);
   }
 
   #count(): void {
@@ -152,6 +165,7 @@ export class SendKeys {
 /** The receiving half of a direction. Knows the keys of three epochs at most. */
 export class ReceiveKeys {
   readonly #suite: Suite;
+  readonly #observe: KeyObserver | undefined;
   #current: EpochKeys;
   /** Derived at the first packet that claims the next epoch and kept, whether or not it opens [KEY-9]. */
   #next: EpochKeys | undefined;
@@ -159,10 +173,15 @@ export class ReceiveKeys {
   #previousRecord: Aead | undefined;
   #epoch = 0;
 
-  /** @param secret A 32-byte traffic secret, copied. */
-  constructor(suite: Suite, secret: Uint8Array) {
+  /**
+   * @param secret A 32-byte traffic secret, copied.
+   * @param observe As for {@link SendKeys}.
+   */
+  constructor(suite: Suite, secret: Uint8Array, observe?: KeyObserver) {
     this.#suite = suite;
+    this.#observe = observe;
     this.#current = new EpochKeys(copySecret(secret));
+    this.#current.show(suite, 0, observe);
   }
 
   /** The newest epoch in which the sender proved to be. */
@@ -253,6 +272,7 @@ export class ReceiveKeys {
     this.#current = this.#next;
     this.#next = undefined;
     this.#epoch++;
+    this.#current.show(this.#suite, this.#epoch, this.#observe);
   }
 }
 
@@ -282,6 +302,16 @@ class EpochKeys {
   record(suite: Suite): Aead {
     this.#record ??= labelledAead(suite, this.#secret, RECORD);
     return this.#record;
+  }
+
+  /** Lets `observe` see both keys, in copies that are wiped behind it. */
+  show(suite: Suite, epoch: number, observe: KeyObserver | undefined): void {
+    if (observe === undefined) return;
+    const control = hkdfExpand(suite, this.#secret, CONTROL, HASH_BYTES);
+    const record = hkdfExpand(suite, this.#secret, RECORD, HASH_BYTES);
+    observe(epoch, control, record);
+    control.fill(0);
+    record.fill(0);
   }
 
   next(suite: Suite): EpochKeys {

@@ -10,6 +10,7 @@
 
 import { formatAddress, tryParseAddress } from '../base/address.ts';
 import { toHex } from '../base/bytes.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, seconds } from '../base/units.ts';
 import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
 import {
@@ -128,6 +129,7 @@ export class Admission {
     const known = members.get(join.nodeId);
     // [ADM-4] Of two that claim one id, the newer start wins; the same start twice is a copied directory.
     if (known?.isUp === true && known.incarnation >= join.incarnation) {
+      mark('node-refused');
       log.warn('a node was refused: another with the same id is up', { host: connection.peerHost });
       return query.reply(ResultCode.CONFLICT);
     }
@@ -135,6 +137,7 @@ export class Admission {
     const replaced = known?.connection;
     const address = reachableAddress(join.address, connection.peerHost);
     const member = members.admit({ ...join, address }, connection);
+    if (replaced !== undefined) mark('node-replaced');
     void replaced?.close();
     this.#admitted.set(connection, { member, revision: catalog.revision });
     if (isLoopback(address) && !isLoopback(this.#options.frontAddress())) {
@@ -195,6 +198,7 @@ export class Admission {
       adopt: (hash, bytes) => this.#adopt(hash, bytes, member.nodeId),
     });
     if (outcome === undefined) return query.reply(ResultCode.ABORTED);
+    if (outcome.struck > 0) mark('inventory-strikes');
     member.objects = outcome.objects;
     log.info('inventory taken', { name: member.name, ...outcome });
     query.reply(ResultCode.OK);
@@ -206,6 +210,7 @@ export class Admission {
     if (message === undefined) return;
     const member = this.memberOf(connection);
     if (member === undefined) return query.reply(ResultCode.DENIED);
+    mark('damage-reported');
     await this.#options.catalog.removeReplica(message.hash, member.nodeId);
     this.#options.log.warn('an object was damaged', { name: member.name, hash: toHex(message.hash) });
     query.reply(ResultCode.OK);
@@ -235,6 +240,7 @@ export class Admission {
       tries += 1;
       // In the object's turn: a commit that comes later finds the order under way.
       await catalog.afterChanges(hash, (isRemoved) => {
+        mark('deletion-again');
         if (isRemoved && members.get(nodeId)?.isUp === true) this.tellToDelete(nodeId, hash);
         else this.deletions.drop(nodeId, hash);
       });
@@ -277,7 +283,10 @@ export class Admission {
 
   async #adopt(hash: Uint8Array, bytes: number, nodeId: Uint8Array): Promise<boolean> {
     return this.#options.catalog.adopt(hash, bytes, nodeId, (isRemoved) => {
-      if (isRemoved) this.tellToDelete(nodeId, hash);
+      if (isRemoved) {
+        mark('inventory-deletes');
+        this.tellToDelete(nodeId, hash);
+      }
       // What it is about to delete it holds no longer.
       return !isRemoved && !this.deletions.isRunning(nodeId, hash);
     });

@@ -49,6 +49,7 @@ export class CatalogIndex {
   #depth = 0;
   #directory: Segment[] = [newSegment(0, SEGMENT_SLOTS_MIN)];
   #size = 0;
+  #objectBytes = 0;
   readonly #blocks = new Blocks();
   // The hash that was looked for last, and what was found.
   #tag0 = 0;
@@ -76,6 +77,11 @@ export class CatalogIndex {
     return this.#size;
   }
 
+  /** Bytes of all entries together. */
+  get objectBytes(): number {
+    return this.#objectBytes;
+  }
+
   /** Bytes of the tables. */
   get memoryBytes(): number {
     let bytes = this.#blocks.memoryBytes + 8 * this.#directory.length;
@@ -99,7 +105,7 @@ export class CatalogIndex {
   #read(words: Uint32Array, slot: number): boolean {
     const state = words[slot + 5]! & STATE_MASK;
     if (state === 0 || state === STATE_ELSEWHERE) return false;
-    this.bytes = (words[slot + 5]! >>> 16) * TWO_TO_32 + words[slot + 4]!;
+    this.bytes = bytesAt(words, slot);
     const count = state - 1;
     this.count = count;
     const last = words[slot + 6]!;
@@ -135,6 +141,7 @@ export class CatalogIndex {
       this.#size += 1;
     } else this.#freeBlock(slot);
     const { words } = this.#segment;
+    this.#objectBytes += bytes - bytesAt(words, slot);
     const low = bytes >>> 0;
     words[slot + 4] = low;
     const high = ((bytes - low) / TWO_TO_32) << 16;
@@ -152,6 +159,7 @@ export class CatalogIndex {
     const { words } = segment;
     if ((words[slot + 5]! & STATE_MASK) === 0) return false;
     this.#freeBlock(slot);
+    this.#objectBytes -= bytesAt(words, slot);
     this.#size -= 1;
     segment.used -= 1;
     const end = segment.slots * WORDS;
@@ -320,6 +328,11 @@ class Blocks {
   free(block: number): void {
     this.#free.push(block);
   }
+}
+
+/** Size of the object in a slot; 0 in an empty one. */
+function bytesAt(words: Uint32Array, slot: number): number {
+  return (words[slot + 5]! >>> 16) * TWO_TO_32 + words[slot + 4]!;
 }
 
 function newSegment(depth: number, slots: number): Segment {

@@ -7,6 +7,7 @@
 
 import { concatBytes, equalBytes, toHex, utf8 } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark, marked } from '../base/marks.ts';
 import { REPLICAS_MAX } from '../wire/index.ts';
 import {
   type CatalogEntry,
@@ -71,6 +72,8 @@ export class Catalog {
   #totals: CatalogTotals;
   /** Whether the totals in the store may count a commit that failed. */
   #totalsDoubtful = false;
+  /** Whether the totals are to be held against the index, which has just been filled. */
+  #recountDue = false;
 
   /** @param seed 8 bytes of chance for the index. */
   constructor(state: StateStore, seed?: Uint8Array) {
@@ -110,6 +113,8 @@ export class Catalog {
       if (await pause()) return;
     }
     this.#isIndexed = isComplete;
+    this.#recountDue = isComplete;
+    this.#recount();
   }
 
   /**
@@ -136,6 +141,7 @@ export class Catalog {
   /** Stores the totals anew where a commit that failed may have left wrong ones. */
   async mendTotals(): Promise<void> {
     if (!this.#totalsDoubtful) return;
+    mark('totals-mended');
     this.#totalsDoubtful = false;
     try {
       await this.#state.commit([], [{ key: TOTALS_KEY, value: encodeTotals(this.#totals) }]);
@@ -198,7 +204,7 @@ export class Catalog {
     let outcome: CommitOutcome = 'void';
     const isDone = await this.#update(hash, (entry) => {
       if (isVoid()) return 'keep';
-      outcome = entry === undefined ? 'created' : 'added';
+      outcome = entry === undefined ? 'created' : marked('commit-added', 'added');
       return entry === undefined
         ? newEntry(bytes, replicas, nowMillis)
         : { ...entry, replicas: joined(entry, replicas) };
@@ -299,6 +305,18 @@ export class Catalog {
   #endTurn(name: string, turn: Promise<void>): void {
     this.#changesUnderWay -= 1;
     if (this.#turns.get(name) === turn) this.#turns.delete(name);
+    this.#recount();
+  }
+
+  /** A crash may have come before totals were mended: at the start they are counted, once no change is under way. */
+  #recount(): void {
+    if (!this.#recountDue || this.#changesUnderWay > 0) return;
+    this.#recountDue = false;
+    const counted = { objects: this.#index.size, bytes: this.#index.objectBytes };
+    const { objects, bytes } = this.#totals;
+    if (!this.#isIndexed || (objects === counted.objects && bytes === counted.bytes)) return;
+    this.#totals = counted;
+    this.#totalsDoubtful = true;
   }
 
   async #change(hash: Uint8Array, change: EntryChange, nowMillis: number): Promise<boolean> {
@@ -352,6 +370,7 @@ export class Catalog {
           return true;
         }
       } catch (error) {
+        mark('catalog-commit-failed');
         undo();
         this.#reenter(hash);
         // That no object fits is another matter than that the catalog's own disk is full.

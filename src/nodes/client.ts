@@ -5,6 +5,7 @@
 
 import { fromHex, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import {
   type Codec,
@@ -338,6 +339,7 @@ export class Client {
         const broken =
           isGramlineError(error, 'GRAMLINE_CLOSED') || isGramlineError(error, 'GRAMLINE_TIMEOUT');
         if (!broken || tries >= ASK_TRIES_MAX) throw error;
+        mark('asked-again');
         this.#turn += 1;
       } finally {
         lease[Symbol.dispose]();

@@ -8,6 +8,7 @@
 
 import { equalBytes } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
+import { mark, marked } from '../base/marks.ts';
 import { type Micros, micros, seconds } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import {
@@ -162,7 +163,7 @@ export class Coordinator {
     const now = clock.now();
     // [DEFS-3] With a hash, an object that exists is a conflict.
     if (query.hash !== undefined && this.#catalog.lookup(query.hash) !== undefined) {
-      return { code: ResultCode.CONFLICT };
+      return { code: marked('placement-conflict', ResultCode.CONFLICT) };
     }
     const held = this.#reservations.get(now, query.token);
     if (held !== undefined) {
@@ -176,6 +177,7 @@ export class Coordinator {
     const chosen = choosePlaces(up, accountedBytes(query.bytes), wanted, () => entropy.fraction());
     // [DEFS-5] Fewer places than wanted and possible: nothing is reserved.
     if (wanted === 0 || chosen.length < wanted) {
+      mark('placement-no-space');
       const freeBytes = up.reduce((most, member) => Math.max(most, member.availableBytes), 0);
       return { code: ResultCode.NO_SPACE, freeBytes, nodesUp: up.length };
     }
@@ -293,10 +295,12 @@ export class Coordinator {
       // [DEFS-17] One that has ended was committed, where this query is a repeated one, or it lapsed.
       const entry = this.#catalog.lookup(hash);
       const isDone = entry !== undefined && replicas.every((nodeId) => hasReplica(entry, nodeId));
-      if (!isDone) return query.reply(ResultCode.EXPIRED);
+      if (!isDone) return query.reply(marked('commit-lapsed', ResultCode.EXPIRED));
+      mark('commit-repeated');
       const { revision } = this.#catalog;
       return query.reply(ResultCode.CONFLICT, encodeMessage(revisionReply, { revision }));
     }
+    if (reservation === undefined) mark('commit-young');
     // [DEFS-24] What was removed since the space was reserved may be gone from the nodes, too: store it
     // again. Asked when removals that came before are through.
     const { deletions } = this.#admission;
@@ -305,7 +309,7 @@ export class Coordinator {
       replicas.some((nodeId) => deletions.touched(nodeId, hash, reservation?.heldAt));
     const wallMillis = this.#options.clock.wallMillis();
     const outcome = await this.#catalog.commit(hash, bytes, replicas, wallMillis, isVoid);
-    if (outcome === 'void') return query.reply(ResultCode.ABORTED);
+    if (outcome === 'void') return query.reply(marked('commit-void', ResultCode.ABORTED));
     this.#reservations.finish(token);
     for (const nodeId of replicas) {
       const member = this.#members.get(nodeId);

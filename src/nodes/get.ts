@@ -5,6 +5,7 @@
 
 import { equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
 import { MIB, type Micros, micros, millis, seconds } from '../base/units.ts';
 import { giveRecordBuffer } from '../reliability/index.ts';
 import {
@@ -76,8 +77,10 @@ export async function* getObject(context: GetContext): AsyncGenerator<Uint8Array
       await sleep(context.clock, micros(GET_ROUND_MICROS * 2 ** (round - 1)), options.signal);
       options.signal?.throwIfAborted();
     }
+    if (round > 0) mark('get-new-round');
     const places = await placesOf(context);
     for (const replica of places) {
+      if (cursor.at > 0) mark('get-resumed');
       try {
         for await (const plain of readFrom(context, replica, places, cursor)) {
           digest.update(plain);
@@ -90,6 +93,7 @@ export async function* getObject(context: GetContext): AsyncGenerator<Uint8Array
         if (!isGramlineError(error)) throw error;
         // A damaged replica is soon gone, and NOT_FOUND there: the damage is what to tell.
         if (failure === undefined || !isGramlineError(error, 'GRAMLINE_NOT_FOUND')) failure = error;
+        if (error.wireCode === ResultCode.TAMPERED) mark('get-small-records');
         if (error.wireCode === ResultCode.TAMPERED) cursor.recordBytes = SMALL_RECORD_BYTES;
         context.log.warn('a replica failed', {
           address: replica.address,

@@ -5,6 +5,7 @@
 
 import { concatBytes, equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
 import {
@@ -369,11 +370,13 @@ export class StorageNode {
     );
     for (const [index, settlement] of settlements.entries()) {
       const asked = ripe[index];
+      if (settlement === Settlement.WAIT) mark('settle-wait');
       if (asked === undefined || settlement === Settlement.WAIT) continue;
       // Stored once more meanwhile, under another token: this answer is not about that.
       const isSame = store
         .pending()
         .some(({ hash, token }) => equalBytes(hash, asked.hash) && equalBytes(token, asked.token));
+      mark(settlement === Settlement.KEEP ? 'settle-keep' : 'settle-drop');
       if (isSame) await store.settle(asked.hash, settlement === Settlement.KEEP);
     }
     this.#reportLoad();

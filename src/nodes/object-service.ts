@@ -2,6 +2,7 @@
 
 import { toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
 import { MIB, type Micros, seconds } from '../base/units.ts';
 import { giveRecordBuffer } from '../reliability/index.ts';
 import {
@@ -107,6 +108,7 @@ export class ObjectService {
     } catch (error) {
       this.#options.log.warn('a store failed', { reason: String(error) });
       const code = resultCodeOf(error);
+      if (code === ResultCode.NO_SPACE) mark('store-no-space');
       const body =
         code === ResultCode.NO_SPACE
           ? encodeMessage(noSpaceReply, { freeBytes: store.freeBytes, nodesUp: 1 })
@@ -145,6 +147,7 @@ export class ObjectService {
       await writes.drained();
       return await writer.finish();
     } catch (error) {
+      if (isGramlineError(error, 'GRAMLINE_NO_SPACE')) mark('disk-full-midway');
       flow.stop(resultCodeOf(error));
       await writer.abort();
       throw error;
@@ -179,6 +182,7 @@ export class ObjectService {
       await this.#sendObject(reader, flow, { first, offset, end, recordBytes });
     } catch (error) {
       if (isGramlineError(error, 'GRAMLINE_CORRUPT')) {
+        mark('damage-found');
         // [DEFS-19] Never served: taken out of service, and the coordinator told.
         log.error('a stored object is damaged', { hash: toHex(hash) });
         onCorrupt(hash);

@@ -7,6 +7,7 @@
 
 import { equalBytes, fromHex, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, micros, seconds } from '../base/units.ts';
 import {
   commitQuery,
@@ -87,7 +88,10 @@ export async function putObject(context: PutContext): Promise<PutResult> {
       options.signal?.throwIfAborted();
       const again = mayTryAgain(error) && restartable && attempt < PUT_TRIES_MAX;
       if (!again) throw error;
-      if (error.wireCode === ResultCode.TAMPERED) recordBytes = SMALL_RECORD_BYTES;
+      mark('put-again');
+      if (error.wireCode !== ResultCode.TAMPERED) continue;
+      mark('put-small-records');
+      recordBytes = SMALL_RECORD_BYTES;
     }
   }
 }
@@ -285,6 +289,7 @@ async function collectReceipts(
   );
   context.options.signal?.throwIfAborted();
   const stored = receipts.filter((receipt) => receipt !== undefined);
+  if (stored.length > 0 && stored.length < places.length) mark('put-fewer-places');
   if (stored.length < leastPlaces(context))
     throw places.find((place) => place.failure !== undefined)!.failure;
   return stored;
@@ -310,6 +315,7 @@ async function commit(
   const result = { hash: toHex(hash), bytes };
   if (reply.code === ResultCode.OK) return { ...result, replicas: receipts.length, existed: false };
   if (reply.code !== ResultCode.CONFLICT) throw resultError(reply.code, 'committing');
+  mark('put-existed');
   // The same bytes were there already, or this commit was repeated: both mean that they are stored.
   try {
     const places = await client.whereIs(hash, { signal: options.signal });

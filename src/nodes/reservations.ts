@@ -1,5 +1,6 @@
 /** Space that is promised to a put until it is committed, released or forgotten [DEFS-4]. */
 
+import { mark } from '../base/marks.ts';
 import { type Micros, micros, seconds } from '../base/units.ts';
 import { LeaseTable } from './leases.ts';
 import { accountedBytes, type Member } from './membership.ts';
@@ -22,6 +23,7 @@ export class Reservations {
 
   constructor(onExpired: (reservation: Reservation) => void) {
     this.#leases = new LeaseTable<Reservation>(RESERVATIONS_MAX, (lease) => {
+      mark('lease-expired');
       giveBack(lease.value);
       onExpired(lease.value);
     });
@@ -55,6 +57,7 @@ export class Reservations {
   renew(now: Micros, token: Uint8Array): boolean {
     this.#leases.expire(now);
     const reservation = this.#leases.get(token)?.value;
+    if (reservation !== undefined) mark('lease-renewed');
     return reservation !== undefined && this.#leases.renew(token, deadline(now, reservation.heldAt));
   }
 

@@ -3,6 +3,7 @@
  * sizes with probes of their own, falls back when large datagrams stop arriving [MTU-2].
  */
 
+import { mark } from '../base/marks.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
 
 /** Probes of one size before it counts as too large (RFC 8899 MAX_PROBES) [MTU-3]. */
@@ -56,6 +57,7 @@ export class MtuProbe {
     this.#probes = 0;
     this.#losses = 0;
     const index = this.#sizes.indexOf(bytes);
+    mark('mtu-raised');
     if (index > this.#index) this.#index = index;
     this.#nextAt = this.#index < this.#sizes.length - 1 ? micros(now + MTU_RAISE_MICROS) : undefined;
   }
@@ -66,6 +68,7 @@ export class MtuProbe {
     this.#probes += 1;
     this.#nextAt = micros(now + MTU_PROBE_MICROS);
     if (this.#probes < MTU_PROBES_MAX) return;
+    mark('mtu-too-large');
     this.#probes = 0;
     this.#candidate -= 1;
     if (this.#candidate <= this.#index) {
@@ -85,6 +88,7 @@ export class MtuProbe {
     this.#lastLossAt = now;
     this.#losses += 1;
     if (this.#losses < MTU_BLACK_HOLE_LOSSES) return false;
+    mark('mtu-black-hole');
     this.#losses = 0;
     this.#index = 0;
     this.#candidate = this.#sizes.length - 1;

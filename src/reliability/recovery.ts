@@ -6,6 +6,7 @@
  */
 
 import { assert } from '../base/assert.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, micros, type PacketNumber } from '../base/units.ts';
 import { PACKET_NUMBER_MAX } from '../wire/index.ts';
 import type { CongestionController } from './congestion.ts';
@@ -98,10 +99,12 @@ export class Recovery<Content> {
   /** The sender had more to send than {@link roomBytes} let through [CC-10]. */
   onWindowLimited(): void {
     const { windowBytes } = this;
-    if (burstBytesMax(windowBytes) - this.#burstBytes < windowBytes - this.#bytesInFlight)
+    if (burstBytesMax(windowBytes) - this.#burstBytes < windowBytes - this.#bytesInFlight) {
+      mark('burst-capped');
       this.#burstHeld = true;
+    }
     // Held back by the peer's buffer the window must not grow: it would soon stand for nothing.
-    if (this.#controller.windowBytes > this.#windowBytesMax) return;
+    if (this.#controller.windowBytes > this.#windowBytesMax) return mark('window-at-buffer');
     for (const sent of this.#spaces) sent.limitedNumber = sent.nextNumber;
   }
 
@@ -221,6 +224,7 @@ export class Recovery<Content> {
       }
     }
     if (probe !== undefined) {
+      if (this.#ptoCount > 0) mark('pto-doubled');
       this.#ptoCount = Math.min(this.#ptoCount + 1, PTO_COUNT_MAX);
       this.#spaces[probe]!.lastSentAt = now;
     }
@@ -314,7 +318,10 @@ export class Recovery<Content> {
     }
     if (lost === undefined) return;
     packets.trim();
-    if (this.#isPersistent(lost)) this.#controller.onPersistentCongestion();
+    if (this.#isPersistent(lost)) {
+      mark('persistent-congestion');
+      this.#controller.onPersistentCongestion();
+    }
     for (const content of lost.contents) this.#owner.onPacketLost(space, content);
   }
 

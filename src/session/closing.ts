@@ -7,6 +7,7 @@
  */
 
 import { assert } from '../base/assert.ts';
+import { mark } from '../base/marks.ts';
 import { CLOSE_TEXT_BYTES_MAX, CloseCode, decodeFrames, type Frame, FrameType } from '../wire/index.ts';
 import type { CloseKind } from './events.ts';
 
@@ -39,6 +40,7 @@ export class Closing {
 
   /** A packet came while closing. Whether the peer closed too; otherwise it is told again [SES-17]. */
   onPacket(bytes: Uint8Array): boolean {
+    mark('late-packet');
     const frames = decodeFrames(bytes);
     if (typeof frames !== 'string' && frames.some((frame) => frame.type === FrameType.CLOSE)) return true;
     this.#due = true;
@@ -54,6 +56,8 @@ export class Closing {
   finish(reason?: Reason): Reason {
     const why = this.#reason ?? reason;
     assert(why !== undefined, 'a session ends for a reason');
+    if (why.reason === 'idle') mark('session-idle');
+    if (why.reason === 'refused') mark('session-refused');
     this.#state = 'closed';
     return why;
   }

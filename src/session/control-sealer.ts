@@ -4,8 +4,9 @@
  */
 
 import { assert } from '../base/assert.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, micros, type PacketNumber } from '../base/units.ts';
-import { AEAD_TAG_BYTES, KEY_SEALINGS_LIMIT, KEY_SEALINGS_MAX, type SendKeys } from '../crypto/index.ts';
+import { AEAD_TAG_BYTES, KEY_SEALINGS_LIMIT, KEY_SEALINGS_MAX, SendKeys } from '../crypto/index.ts';
 import {
   encodeFrame,
   encodeSealedHeader,
@@ -17,6 +18,7 @@ import {
   Writer,
 } from '../wire/index.ts';
 import { KEY_MICROS_MAX } from './limits.ts';
+import { keyObserver, type SessionOptions } from './parameters.ts';
 
 const EPOCHS_ON_WIRE = 4;
 /** Room below the limit for what is sealed before the session has closed [KEY-13]. */
@@ -24,6 +26,13 @@ const CLOSING_SEALINGS = 2 ** 19;
 
 /** Where frames are laid out before sealing: used within one call only, so all sessions share it. */
 const PLAINTEXT = new Uint8Array(PACKET_BYTES_MAX);
+
+/** What seals for the session of these options. */
+export function sealerOf(options: SessionOptions): ControlSealer {
+  const { suite, sendSecret, peerTag, now, keyLog, keySealingsMax, keySealingsLimit } = options;
+  const keys = new SendKeys(suite, sendSecret, keyObserver(keyLog, peerTag));
+  return new ControlSealer(keys, peerTag, now, keySealingsMax, keySealingsLimit);
+}
 
 export class ControlSealer {
   readonly #keys: SendKeys;
@@ -90,7 +99,9 @@ export class ControlSealer {
    */
   updateWhenDue(now: Micros, hasRecordsOutside: (epochBits: number) => boolean): void {
     if (this.#keys.sealings < this.#sealingsMax && now < this.#updateAt) return;
-    if (!this.#confirmed || hasRecordsOutside(this.epochBits)) return;
+    if (!this.#confirmed) return mark('update-unconfirmed');
+    if (hasRecordsOutside(this.epochBits)) return mark('update-waits');
+    mark('key-update');
     this.#keys.update();
     this.#confirmed = false;
     this.#updateAt = micros(now + KEY_MICROS_MAX);

@@ -3,6 +3,7 @@
  * and says which control frames are due. A flow has the id of the query that it belongs to.
  */
 
+import { mark } from '../base/marks.ts';
 import type { CreditPool } from '../reliability/index.ts';
 import { type Frame, FrameType, ResultCode, type SegmentPacket } from '../wire/index.ts';
 import { type SessionEvent, type Violation, violation } from './events.ts';
@@ -135,9 +136,11 @@ export class FlowTable {
         this.#onProgress(flow, readable);
         return 'proves-life';
       case 'spoiled':
+        mark('record-spoiled');
         this.#options.send({ type: FrameType.RESEND, flowId: flow.id, record: packet.record });
         return 'ack';
       case 'tampered':
+        mark('flow-tampered');
         this.stop(flow.id, ResultCode.TAMPERED);
         this.#options.emit({
           kind: 'flow-ended',
@@ -284,6 +287,7 @@ export class FlowTable {
     const frame = ends.get(id);
     if (frame === undefined) return;
     ends.delete(id);
+    mark('early-end');
     this.onFrame(frame);
   }
 

@@ -7,6 +7,7 @@
  */
 
 import { toHex } from '../base/bytes.ts';
+import { mark } from '../base/marks.ts';
 import type { Micros } from '../base/units.ts';
 import {
   type ClusterKeys,
@@ -42,7 +43,7 @@ import {
 } from '../wire/index.ts';
 import { handshakeStart } from './handshake-start.ts';
 import { BUSY_RETRY_MILLIS, FRONT_ACCEPTED_MAX } from './limits.ts';
-import type { SessionParameters } from './parameters.ts';
+import type { KeyLog, SessionParameters } from './parameters.ts';
 import { Session } from './session.ts';
 
 /** What a secret allows its holder. */
@@ -64,6 +65,8 @@ export interface FrontOptions {
   readonly secrets: readonly FrontSecret[];
   readonly entropy: (bytes: number) => Uint8Array;
   readonly clusterId: Uint8Array;
+  /** For the sessions that start here; see `SessionOptions`. */
+  readonly keyLog?: KeyLog | undefined;
   /** Handshakes remembered at once; fewer where a test wants it. */
   readonly acceptedMax?: number;
 }
@@ -89,6 +92,8 @@ export interface WelcomeOptions {
   readonly port: number;
   readonly local: SessionParameters;
   readonly pool: CreditPool;
+  /** Sealings after which the keys are updated; the default is the most that there may be. */
+  readonly keySealingsMax?: number | undefined;
 }
 
 interface Accepted {
@@ -107,6 +112,7 @@ export class Front {
   readonly #entropy: (bytes: number) => Uint8Array;
   readonly #secrets = new Map<string, FrontSecret>();
   readonly #cookies: CookieJar;
+  readonly #keyLog: KeyLog | undefined;
   readonly #acceptedMax: number;
   /** Handshakes accepted within a cookie's life, by the initiator's ephemeral key [HS-17]. */
   readonly #accepted = new Map<string, Accepted>();
@@ -114,6 +120,7 @@ export class Front {
   constructor(options: FrontOptions) {
     this.#suite = options.suite;
     this.#entropy = options.entropy;
+    this.#keyLog = options.keyLog;
     this.#acceptedMax = options.acceptedMax ?? FRONT_ACCEPTED_MAX;
     this.clusterId = options.clusterId;
     for (const secret of options.secrets) this.#secrets.set(toHex(secret.keys.secretId), secret);
@@ -160,6 +167,7 @@ export class Front {
     const key = toHex(packet.noise.subarray(0, EPHEMERAL_BYTES));
     const earlier = this.#accepted.get(key);
     if (earlier !== undefined) {
+      mark('hello-again');
       // [HS-17] The same HELLO again: the same WELCOME again, no new port.
       return earlier.welcome === undefined
         ? this.#drop('repeated hello')
@@ -190,7 +198,7 @@ export class Front {
           this.#accepted.delete(key);
           return this.#refused(packet, secret, code);
         },
-        welcome: ({ now: at, port, local, pool }) => {
+        welcome: ({ now: at, port, local, pool, keySealingsMax }) => {
           const tag = randomTag(this.#entropy);
           const answer: ResponderParameters = {
             port,
@@ -218,6 +226,8 @@ export class Front {
               idleMicros: (parameters.idleMillis * 1000) as Micros,
             },
             pool,
+            keyLog: this.#keyLog,
+            ...(keySealingsMax === undefined ? {} : { keySealingsMax }),
           });
           accepted.welcome = this.#sign(secret.keys, {
             type: PacketType.WELCOME,

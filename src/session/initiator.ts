@@ -8,6 +8,7 @@
  */
 
 import { equalBytes } from '../base/bytes.ts';
+import { mark } from '../base/marks.ts';
 import { type Micros, micros } from '../base/units.ts';
 import {
   type ClusterKeys,
@@ -36,7 +37,7 @@ import {
 import { randomTag, signPacket } from './front.ts';
 import { handshakeStart } from './handshake-start.ts';
 import { HANDSHAKE_RETRY_MICROS, HANDSHAKE_TRIES_MAX } from './limits.ts';
-import type { SessionParameters, Transmit } from './parameters.ts';
+import type { KeyLog, SessionParameters, Transmit } from './parameters.ts';
 import { Session } from './session.ts';
 
 export interface InitiatorOptions {
@@ -47,8 +48,12 @@ export interface InitiatorOptions {
   readonly role: Role;
   readonly local: SessionParameters;
   readonly pool: CreditPool;
+  /** For the sessions that start here; see `SessionOptions`. */
+  readonly keyLog?: KeyLog | undefined;
   /** When given, only this cluster will do. */
   readonly clusterId?: Uint8Array | undefined;
+  /** Sealings after which the keys are updated; the default is the most that there may be. */
+  readonly keySealingsMax?: number | undefined;
 }
 
 export type InitiatorOutcome =
@@ -120,6 +125,7 @@ export class Initiator {
 
   handleTimeout(now: Micros): void {
     if (this.#outcome !== undefined || now < this.#retryAt) return;
+    if (this.#tries > 0) mark('hello-repeated');
     if (this.#tries >= HANDSHAKE_TRIES_MAX) this.#outcome = { kind: 'unanswered' };
     else this.#due = true;
   }
@@ -229,6 +235,8 @@ export class Initiator {
         idleMicros: micros(answer.idleMillis * 1000),
       },
       pool: this.#options.pool,
+      keyLog: this.#options.keyLog,
+      ...(this.#options.keySealingsMax === undefined ? {} : { keySealingsMax: this.#options.keySealingsMax }),
     });
     this.#outcome = { kind: 'established', session, port: answer.port, clusterId: this.#clusterId! };
   }

@@ -3,6 +3,7 @@
  * the SEALED ones. What their frames mean is `session.ts`'s matter.
  */
 
+import { mark, marked } from '../base/marks.ts';
 import { ReceiveKeys, ReplayWindow, type Suite } from '../crypto/index.ts';
 import {
   decodePacket,
@@ -15,6 +16,7 @@ import {
   SegmentView,
   type SessionTag,
 } from '../wire/index.ts';
+import { type KeyLog, keyObserver } from './parameters.ts';
 
 /** Where segments are read: used within one call only, so all sessions share it. */
 const SEGMENT = new SegmentView();
@@ -28,6 +30,7 @@ export interface PacketOpenerOptions {
   readonly localTag: SessionTag;
   /** Counts a packet that is passed over, and why. */
   readonly drop: (reason: string) => void;
+  readonly keyLog?: KeyLog | undefined;
   /** The peer's keys were updated. */
   readonly onKeyUpdate: () => void;
 }
@@ -38,8 +41,9 @@ export class PacketOpener {
   readonly #replay = new ReplayWindow();
 
   constructor(options: PacketOpenerOptions) {
+    const { suite, receiveSecret, keyLog, localTag } = options;
     this.#options = options;
-    this.#keys = new ReceiveKeys(options.suite, options.receiveSecret);
+    this.#keys = new ReceiveKeys(suite, receiveSecret, keyObserver(keyLog, localTag));
   }
 
   /** How often the peer has updated its keys. */
@@ -74,7 +78,7 @@ export class PacketOpener {
   /** The frames' bytes, borrowed until the next call; undefined when the packet is dropped. */
   open(packet: SealedPacket): Uint8Array | undefined {
     // [SEAL-3] Check, open, then commit: a forged packet never moves the window.
-    if (this.#replay.check(packet.number) !== 'fresh') return this.#drop('replay');
+    if (this.#replay.check(packet.number) !== 'fresh') return this.#drop(marked('replay-refused', 'replay'));
     const { epoch } = this.#keys;
     const bytes = this.#keys.openControl(
       packet.epochBits,
@@ -84,7 +88,7 @@ export class PacketOpener {
       OPENED,
       0,
     );
-    if (bytes < 0) return this.#drop('seal');
+    if (bytes < 0) return this.#drop(marked('seal-refused', 'seal'));
     this.#replay.commit(packet.number);
     if (this.#keys.epoch !== epoch) this.#options.onKeyUpdate();
     return OPENED.subarray(0, bytes);
@@ -106,6 +110,7 @@ export class PacketOpener {
 
   /** Three PTOs after an update: control packets of the epoch before are no longer taken [KEY-11]. */
   dropPreviousKeys(): void {
+    mark('keys-forgotten');
     this.#keys.dropPreviousControl();
   }
 

@@ -1,9 +1,20 @@
-/** What a session is made of and what it hands to its driver: types only. */
+/** What a session is made of and what it hands to its driver: types, and little else. */
 
 import type { Micros } from '../base/units.ts';
-import type { Suite } from '../crypto/index.ts';
+import type { KeyObserver, Suite } from '../crypto/index.ts';
 import type { CreditPool } from '../reliability/index.ts';
 import type { SessionTag } from '../wire/index.ts';
+
+/**
+ * Takes down the keys of one direction of a session in one epoch: the direction whose packets carry `tag`.
+ * Called for both directions, at the start and at every key update. The keys are borrowed for the call.
+ */
+export type KeyLog = (tag: SessionTag, epoch: number, controlKey: Uint8Array, recordKey: Uint8Array) => void;
+
+/** `log` for the keys of the direction whose packets carry `tag`. */
+export function keyObserver(log: KeyLog | undefined, tag: SessionTag): KeyObserver | undefined {
+  return log && ((...keys) => log(tag, ...keys));
+}
 
 /** What one end declared in the handshake. */
 export interface SessionParameters {
@@ -26,6 +37,8 @@ export interface SessionOptions {
   readonly peer: SessionParameters;
   /** Receive memory, shared with the endpoint's other sessions. */
   readonly pool: CreditPool;
+  /** Where the session's keys are logged because an operator asked for it; nowhere by default [LOG-1]. */
+  readonly keyLog?: KeyLog | undefined;
   /** Sealings before the keys are updated [KEY-5]; fewer where a test wants it. */
   readonly keySealingsMax?: number;
   /** Sealings after which a session whose keys could not be updated ends [KEY-13]. */

@@ -6,6 +6,7 @@
  * file's; how long a caller waits is the driver's.
  */
 
+import { marked } from '../base/marks.ts';
 import { RangeSet } from '../reliability/index.ts';
 import { type Violation, violation } from './events.ts';
 import { QUERIES_OUTSTANDING_MAX, QUERY_IDS_AHEAD_MAX } from './limits.ts';
@@ -74,7 +75,7 @@ export class QueryBook {
     // [QRY-2] The peer's ids have the other parity.
     if (id % 2 === this.#parity) return violation('QRY-2', 'query id of the wrong parity');
     const sequence = Math.floor(id / 2);
-    if (this.#arrived.has(sequence)) return 'duplicate';
+    if (this.#arrived.has(sequence)) return marked('query-duplicate', 'duplicate');
     // [QRY-7] What was not seen is outstanding at the peer, so it is bounded: so are the gaps kept here.
     if (sequence - this.#arrivedCount > QUERY_IDS_AHEAD_MAX) {
       return violation('QRY-7', 'query id too far ahead');

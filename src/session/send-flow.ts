@@ -4,6 +4,7 @@
  */
 
 import { assert } from '../base/assert.ts';
+import { mark } from '../base/marks.ts';
 import { giveRecordBuffer, RangeSet, takeRecordBuffer } from '../reliability/index.ts';
 import {
   DATA_LEFT_UNKNOWN,
@@ -195,6 +196,7 @@ export class SendFlow {
     if (record === undefined || number > this.#freshRecord) return;
     const sentBytes = number === this.#freshRecord ? this.#freshOffset : record.sealed.length;
     if (sentBytes === 0) return;
+    mark('record-resent');
     record.generation += 1;
     record.acked.clear();
     this.#again = this.#again.filter((slice) => slice.record !== number);
@@ -214,7 +216,10 @@ export class SendFlow {
   resendUnopened(): void {
     const [oldest] = this.#records.values();
     const acked = oldest?.acked.covers(0, oldest.sealed.length) === true;
-    if (acked && this.#unopenedRecord === oldest.number) this.onResend(oldest.number);
+    if (acked && this.#unopenedRecord === oldest.number) {
+      mark('record-unopened');
+      this.onResend(oldest.number);
+    }
     this.#unopenedRecord = acked ? oldest.number : undefined;
   }
 

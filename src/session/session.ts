@@ -6,7 +6,6 @@
 
 import { assert } from '../base/assert.ts';
 import { type Micros, micros } from '../base/units.ts';
-import { SendKeys } from '../crypto/index.ts';
 import { AckTracker, SEGMENT_NUMBER_JUMP_MAX, TimerTable } from '../reliability/index.ts';
 import {
   ACK_RANGES_MAX,
@@ -24,7 +23,7 @@ import {
   Space,
 } from '../wire/index.ts';
 import { Closing, type Reason } from './closing.ts';
-import { ControlSealer } from './control-sealer.ts';
+import { sealerOf } from './control-sealer.ts';
 import { type CloseKind, type SessionEvent, type Violation, violation } from './events.ts';
 import { FlowTable } from './flows.ts';
 import {
@@ -75,10 +74,10 @@ export class Session {
       receiveSecret: options.receiveSecret,
       localTag: options.localTag,
       drop: (reason) => this.#drop(reason),
+      keyLog: options.keyLog,
       onKeyUpdate: () => this.#setPtoTimer('drop-keys'),
     });
-    const keys = new SendKeys(suite, options.sendSecret);
-    const sealer = new ControlSealer(keys, peerTag, now, options.keySealingsMax, options.keySealingsLimit);
+    const sealer = sealerOf(options);
     this.#queries = new QueryBook(options.side);
     this.#outbox = new Outbox(
       (frame) => frame.type !== FrameType.QUERY || this.#queries.isOutstanding(frame.id),

@@ -286,10 +286,11 @@ export class Transmitter {
     // [CC-3] Control packets may exceed a full window by a little: queries stay quick under bulk load.
     const allowed = this.#recovery.roomBytes + CONTROL_HEADROOM_DATAGRAMS * this.#mtu.datagramBytes > 0;
     const sendsFrames = waiting && (allowed || this.#outbox.pingDue);
+    // [ACK-5] Whatever leaves takes all acknowledgements with it, also those that could wait.
+    const leaves = sendsFrames || this.#hasAckDue(now);
     for (const space of [Space.CONTROL, Space.SEGMENT]) {
       const acks = this.#acks[space];
-      const due = acks.dueAt !== undefined && acks.dueAt <= now;
-      if (!due && !(sendsFrames && acks.pending)) continue;
+      if (!leaves || !acks.pending) continue;
       const frame = this.#ackFrame(now, space, acks);
       frames.push(frame);
       acked.push([space, acks.largest]);
@@ -320,7 +321,10 @@ export class Transmitter {
 
   /** Whether a control packet may have anything to say: asked for every datagram, so it is cheap. */
   #hasControl(now: Micros): boolean {
-    if (!this.#outbox.empty || this.#flows.hasCreditDue) return true;
+    return !this.#outbox.empty || this.#flows.hasCreditDue || this.#hasAckDue(now);
+  }
+
+  #hasAckDue(now: Micros): boolean {
     const [control, segments] = this.#acks;
     return (control.dueAt ?? Infinity) <= now || (segments.dueAt ?? Infinity) <= now;
   }

@@ -6,6 +6,7 @@
 
 import { assert } from '../base/assert.ts';
 import { GramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
 import { KIB, type Micros } from '../base/units.ts';
 import type {
   Call,
@@ -171,7 +172,10 @@ export class SessionConnection implements Connection {
     if (signal?.aborted === true) return Promise.reject(signal.reason);
     if (!this.isOpen) return Promise.reject(this.#closedError());
     const id = this.#session.query(kind, body);
-    if (id === undefined) return Promise.reject(tooManyQueries());
+    if (id === undefined) {
+      mark('too-many-queries');
+      return Promise.reject(tooManyQueries());
+    }
     const reply = this.#calls.wait(id, options);
     this.touch();
     return reply;

@@ -5,6 +5,7 @@
 
 import { formatAddress, parseAddress } from '../base/address.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
 import { MIB, type Micros, micros } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import type {
@@ -28,6 +29,7 @@ import {
   IDLE_MICROS,
   Initiator,
   type InitiatorOutcome,
+  type KeyLog,
   type SessionParameters,
 } from '../session/index.ts';
 import { DATAGRAM_BYTES_MIN, ResultCode, Role } from '../wire/index.ts';
@@ -64,8 +66,14 @@ export interface TransportOptions {
   readonly idleMicros?: Micros;
   /** Range of UDP ports for sessions, both ends included, for firewalls; any free port by default [SES-1]. */
   readonly sessionPorts?: { readonly first: number; readonly last: number };
+  /** Where the keys of all sessions are logged, because an operator asked for it; nowhere by default [LOG-1]. */
+  readonly keyLog?: KeyLog | undefined;
   /** Largest UDP payload to send or take in; less where a test wants it. */
   readonly datagramBytesMax?: number;
+  /** Sessions that a front port keeps open; fewer where a test wants it. */
+  readonly sessionsMax?: number;
+  /** Sealings after which keys are updated; fewer where a test wants it. */
+  readonly keySealingsMax?: number;
 }
 
 export class UdpTransport implements Transport {
@@ -133,6 +141,7 @@ export class UdpTransport implements Transport {
       secrets: this.#options.secrets,
       entropy: this.#options.entropy.bytes,
       clusterId: options.clusterId,
+      keyLog: this.#options.keyLog,
     });
     const accepted = new Set<SessionConnection>();
     let closed = false;
@@ -172,7 +181,11 @@ export class UdpTransport implements Transport {
     options: ListenOptions,
     isClosed: () => boolean,
   ): Promise<void> {
-    if (accepted.size >= FRONT_SESSIONS_MAX) return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
+    const { sessionsMax = FRONT_SESSIONS_MAX, keySealingsMax } = this.#options;
+    if (accepted.size >= sessionsMax) {
+      mark('refused-busy');
+      return sendOne(front, acceptance.refuse(ResultCode.BUSY), to);
+    }
     let connection: SessionConnection | undefined;
     let opened: DatagramSocket | undefined;
     try {
@@ -192,6 +205,7 @@ export class UdpTransport implements Transport {
         port: socket.port,
         local: this.#parameters(socket, to.host),
         pool: this.#pool,
+        keySealingsMax,
       });
       // The answer leaves first: the client computes while this end sets up.
       sendOne(front, bytes, to);
@@ -233,6 +247,8 @@ export class UdpTransport implements Transport {
       local: this.#parameters(socket, peerHost),
       pool: this.#pool,
       clusterId: options.clusterId,
+      keyLog: this.#options.keyLog,
+      keySealingsMax: this.#options.keySealingsMax,
     });
   }
 

@@ -75,6 +75,16 @@ describe('an ack tracker', () => {
     expect(acks.has(3)).toBe(false);
   });
 
+  it('takes a number below the first range for new, until there are too many ranges to know', () => {
+    const acks = tracker();
+    for (let index = 1; index <= ACK_RANGES_MAX; index++) acks.onReceived(micros(1), 2 * index, true);
+    expect(acks.ranges()).toHaveLength(ACK_RANGES_MAX);
+    expect([0, 1, 3].map((number) => acks.has(number))).toEqual([false, false, false]);
+    const one = tracker();
+    one.onReceived(micros(1), 5, true);
+    expect(one.has(3)).toBe(false);
+  });
+
   it('forgets what the peer knows, but keeps the newest range [ACK-6]', () => {
     const acks = tracker();
     for (const number of [0, 1, 4, 5, 9]) acks.onReceived(micros(1), number, true);

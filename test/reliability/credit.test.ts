@@ -105,6 +105,14 @@ describe('the window', () => {
     expect(account.take(64 * KIB, 0)).toBe(0);
   });
 
+  it('grows by half of what is spare, and leaves the other half', () => {
+    const pool = new CreditPool(2 * MIB);
+    const account = pool.open(FLOW_WINDOW_BYTES_MIN)!;
+    // 2 MiB less the reserve of a quarter and the least window.
+    const spareBytes = 1.5 * MIB - FLOW_WINDOW_BYTES_MIN;
+    expect(pool.windowBytesFor(account)).toBe(FLOW_WINDOW_BYTES_MIN + spareBytes / 2);
+  });
+
   it('of the flow that will be over first is larger when memory is short', () => {
     const pool = new CreditPool(4 * MIB);
     const accounts = Array.from({ length: 48 }, () => pool.open(FLOW_WINDOW_BYTES_MIN)!);

@@ -43,6 +43,20 @@ describe('the datagram size', () => {
     expect(mtu.datagramBytes).toBe(1_472);
   });
 
+  it('looks for larger sizes again ten minutes after it found one that is not the largest', () => {
+    const mtu = new MtuProbe(SIZES, micros(0));
+    const { endedAt } = search(mtu, 1_500);
+    expect(mtu.timeoutAt()).toBe(endedAt + MTU_RAISE_MICROS);
+    expect(mtu.takeProbe(micros(endedAt + MTU_RAISE_MICROS))).toBe(62_000);
+  });
+
+  it('is not lowered by the late acknowledgement of a smaller probe', () => {
+    const mtu = new MtuProbe(SIZES, micros(0));
+    search(mtu, 62_000);
+    mtu.onProbeAcked(micros(1), 1_472);
+    expect(mtu.datagramBytes).toBe(62_000);
+  });
+
   it('stays at the least size where nothing larger passes, and tries again after ten minutes [MTU-4]', () => {
     const mtu = new MtuProbe(SIZES, micros(0));
     const { probes, endedAt } = search(mtu, 1_200);

@@ -13,6 +13,13 @@ describe('a timer table', () => {
     expect(timers.next()).toBe(20);
   });
 
+  it('tells when a timer runs', () => {
+    const timers = new TimerTable<'a' | 'b'>();
+    timers.set('a', micros(20));
+    expect(timers.get('a')).toBe(20);
+    expect(timers.get('b')).toBeUndefined();
+  });
+
   it('hands out each due timer once, and none before its time', () => {
     const timers = new TimerTable<'a' | 'b' | 'c'>();
     timers.set('a', micros(20));

@@ -154,6 +154,20 @@ function altered(hello: Uint8Array, change: Partial<HelloPacket>, secret: FrontS
   return signPacket(nodeSuite, secret.keys, { ...packet, ...change } as Packet);
 }
 
+describe('the session of an initiator', () => {
+  it('lives unheard for the whole idle time that the responder states [SES-12]', () => {
+    const [front, initiator] = [makeFront(), makeInitiator()];
+    initiator.handleDatagram(START, welcome(handle(front, provenHello(front, initiator))).bytes);
+    const { outcome } = initiator;
+    if (outcome?.kind !== 'established') throw new Error(`not established but ${outcome?.kind}`);
+    const { session } = outcome;
+    session.handleTimeout(micros(START + PARAMETERS.idleMicros - 1));
+    expect(session.isOpen).toBe(true);
+    session.handleTimeout(micros(START + PARAMETERS.idleMicros));
+    expect(session.isOpen).toBe(false);
+  });
+});
+
 describe('work ahead of its need', () => {
   it('makes the pair of the first handshake, once, and changes no byte', () => {
     const calls: number[] = [];

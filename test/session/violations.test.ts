@@ -251,6 +251,8 @@ describe('an authenticated peer that breaks a rule loses the session with the cl
     const frames = puppet.frames();
     expect(clauseOf(frames)).toBe(clause);
     expect(frames).toHaveLength(1);
+    // Behind the clause stands what was wrong, for people.
+    expect(frames[0]).toMatchObject({ text: expect.stringMatching(/^\[[A-Z]+-\d+\] \S/) });
     expect(frames[0]).toMatchObject({ code: CloseCode.PROTOCOL });
     puppet.wait(seconds(1));
     expect(puppet.events().at(-1)).toMatchObject({ kind: 'closed', reason: 'protocol' });

@@ -291,3 +291,62 @@ describe('HostClock', () => {
     expect(ran).toEqual(['after']);
   });
 });
+
+describe('a host that is paused', () => {
+  const run = (clock: VirtualClock, until: number) =>
+    clock.run({ untilMicros: micros(until), stepsMax: 100 });
+
+  test('runs what has become due when it goes on, in order, and its time has gone on', async () => {
+    const clock = new VirtualClock();
+    const host = clock.clockFor('h', { skewMicros: 5 });
+    const seen: string[] = [];
+    host.setTimer(micros(105), () => seen.push(`a at ${host.now()}`));
+    host.setTimer(micros(205), () => seen.push(`b at ${host.now()}`));
+    host.setTimer(micros(905), () => seen.push(`c at ${host.now()}`));
+    const cancelled = host.setTimer(micros(305), () => seen.push('never'));
+    await run(clock, 50);
+    host.pause(500, false);
+    expect(host.isPaused).toBe(true);
+    await run(clock, 549);
+    cancelled.cancel();
+    expect(seen).toEqual([]);
+    await run(clock, 1_000);
+    expect(seen).toEqual(['a at 555', 'b at 555', 'c at 905']);
+  });
+
+  test('whose time stood still has its timers run that much later', async () => {
+    const clock = new VirtualClock();
+    const host = clock.clockFor('h');
+    const seen: string[] = [];
+    host.setTimer(micros(100), () => seen.push(`a at ${host.now()}`));
+    host.setTimer(micros(900), () => seen.push(`b at ${host.now()}`));
+    host.schedule(100, () => seen.push('device'));
+    await run(clock, 50);
+    host.pause(500, true);
+    await run(clock, 590);
+    expect(seen).toEqual(['device']);
+    await run(clock, 2_000);
+    expect(seen).toEqual(['device', 'a at 100', 'b at 900']);
+    expect([host.now(), clock.now()]).toEqual([1_500, 2_000]);
+  });
+
+  test('runs nothing any more when it dies in the meantime', async () => {
+    const clock = new VirtualClock();
+    const host = clock.clockFor('h');
+    let ran = 0;
+    host.setTimer(micros(100), () => ran++);
+    host.pause(500, false);
+    await run(clock, 200);
+    host.stop();
+    await run(clock, 1_000);
+    expect([ran, clock.pending]).toEqual([0, 0]);
+  });
+});
+
+test('a jump of the wall clock changes nothing but the wall clock', () => {
+  const clock = new VirtualClock();
+  const host = clock.clockFor('h');
+  const [now, wall] = [host.now(), host.wallMillis()];
+  host.jumpWall(-3_600_000);
+  expect([host.now(), host.wallMillis()]).toEqual([now, wall - 3_600_000]);
+});

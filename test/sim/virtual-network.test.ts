@@ -826,3 +826,56 @@ describe('determinism', () => {
     expect(await arrivals(true)).toEqual(await arrivals(false));
   });
 });
+
+describe('a machine that is paused', () => {
+  test('gets what arrived meanwhile when it goes on, in order, as far as its sockets hold it', async () => {
+    const world = new World();
+    const [sender, receiver] = await world.pair();
+    world.network.pause(B, 5_000);
+    sendNumbered(sender.socket, 300, 1_000);
+    await world.clock.run({ stepsMax: STEPS_MAX });
+    expect(receiver.received).toEqual([]);
+    world.clock.schedule(5_000, () => world.network.resume(B));
+    await world.settle();
+    const arrived = numbers(receiver);
+    expect(arrived).toEqual(arrived.map((_, index) => index));
+    expect(arrived.length).toBeGreaterThan(100);
+    expect(arrived.length + world.network.statistics.dropped.buffer).toBe(300);
+    sendNumbered(sender.socket, 1);
+    await world.settle();
+    expect(numbers(receiver)).toHaveLength(arrived.length + 1);
+  });
+
+  test('loses what waited when it crashes, and is not paused when it starts again', async () => {
+    const world = new World();
+    const host = world.network.host(B);
+    const receiver = await world.open(host);
+    const sender = await world.open(world.network.host(A));
+    await sender.socket.connect(B, PORT);
+    world.network.pause(B, 5_000);
+    sendNumbered(sender.socket, 3);
+    await world.settle();
+    host.crash();
+    world.network.resume(B);
+    expect(receiver.received).toEqual([]);
+    const again = await world.open(world.network.host(B));
+    sendNumbered(sender.socket, 2);
+    await world.settle();
+    expect(numbers(again)).toEqual([0, 1]);
+  });
+});
+
+test('one cut is mended, and the others stay', async () => {
+  const world = new World();
+  const [sender, receiver] = await world.pair();
+  world.network.cut(A, B);
+  world.network.cut(A, C);
+  world.network.mend(A, C);
+  sendNumbered(sender.socket, 1);
+  await world.settle();
+  expect(receiver.received).toEqual([]);
+  world.network.mend(A, B);
+  sendNumbered(sender.socket, 1);
+  await world.settle();
+  expect(receiver.received).toHaveLength(1);
+});

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { SimDisk } from '../../sim/disk.ts';
 import { MemoryStateStore } from '../../sim/memory-state-store.ts';
+import { Random } from '../../sim/random.ts';
 import { VirtualClock } from '../../sim/virtual-clock.ts';
 import { micros } from '../../src/base/units.ts';
 import { changes, describeStateStore, type StateStoreHarness, textAt } from './state-store-contract.ts';
@@ -42,9 +44,22 @@ describe('faults of the state store in memory', () => {
 describe('the disk of the state store in memory', () => {
   const DELAY_MICROS = 1_000;
 
+  /** A disk whose writes and flushes take the same time each. */
+  class SteadyDisk extends SimDisk {
+    readonly #clock: VirtualClock;
+
+    constructor(clock: VirtualClock) {
+      super({ wait: (span) => clock.sleep(span) }, new Random(1), true);
+      this.#clock = clock;
+    }
+
+    override step(): Promise<void> {
+      return this.#clock.sleep(DELAY_MICROS);
+    }
+  }
+
   function slowStore(clock: VirtualClock): MemoryStateStore {
-    const disk = { clock, drawDelay: () => micros(DELAY_MICROS) };
-    return new MemoryStateStore({ clusterId: new Uint8Array(16), disk });
+    return new MemoryStateStore({ clusterId: new Uint8Array(16), disk: new SteadyDisk(clock) });
   }
 
   const at = (clock: VirtualClock, time: number) => clock.run({ untilMicros: micros(time), stepsMax: 10 });
@@ -67,16 +82,38 @@ describe('the disk of the state store in memory', () => {
     expect(answers).toEqual(['a', 'b', 'c']);
   });
 
-  test('keeps what it took before a crash, though nobody was told', async () => {
+  test.each([
+    ['process', [1, '1', undefined]],
+    ['machine', [0, undefined, undefined]],
+  ] as const)('at the crash of a %s keeps of what was not flushed what it should', async (kind, kept) => {
     const clock = new VirtualClock();
     const store = slowStore(clock);
     const told = store.commit([], changes({ a: '1' })).catch((error: { code: string }) => error.code);
     await at(clock, DELAY_MICROS);
     const lost = store.commit([], changes({ b: '2' })).catch((error: { code: string }) => error.code);
-    store.crash();
+    expect(store.crash(kind)).toBe(kind === 'machine');
     await at(clock, 10 * DELAY_MICROS);
     expect([await told, await lost]).toEqual(['GRAMLINE_CLOSED', 'GRAMLINE_CLOSED']);
     const reopened = store.reopen();
-    expect([reopened.revision, textAt(reopened, 'a'), textAt(reopened, 'b')]).toEqual([1, '1', undefined]);
+    expect([reopened.revision, textAt(reopened, 'a'), textAt(reopened, 'b')]).toEqual(kept);
+  });
+
+  test('a power failure takes back no batch that was answered, and all of the one that was not', async () => {
+    const clock = new VirtualClock();
+    const store = slowStore(clock);
+    void store.commit([], changes({ a: '1', b: '1' }));
+    await at(clock, 2 * DELAY_MICROS);
+    const lost = Promise.allSettled([
+      store.commit([], changes({ a: '2' })),
+      store.commit([], [{ key: new TextEncoder().encode('b'), value: undefined }]),
+      store.commit([], changes({ a: '3' })),
+    ]);
+    await at(clock, 3 * DELAY_MICROS);
+    expect([textAt(store, 'a'), textAt(store, 'b'), store.revision]).toEqual(['3', undefined, 4]);
+    store.crash('machine');
+    const reopened = store.reopen();
+    expect([textAt(reopened, 'a'), textAt(reopened, 'b'), reopened.revision]).toEqual(['1', '1', 1]);
+    await at(clock, 10 * DELAY_MICROS);
+    expect((await lost).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
   });
 });

@@ -92,7 +92,8 @@ describe('frames, byte by byte', () => {
     ['a CREDIT that is 2 complete', '07 00000005 000000000001 000000000001 02'],
     ['a good frame before a bad one', '01 0b'],
   ])('%s is refused [ACK-3] [ACK-4] [FRM-2] [FRM-4] [FLOW-5]', (_name, text) => {
-    expect(isFailure(decodeFrames(hex(text)))).toBe(true);
+    // The reason is one of those that are counted by name.
+    expect(decodeFrames(hex(text))).toMatch(/^(?:truncated|range|unknown|length|text)$/);
     expect(twin.decodeFrames([...hex(text)])).toBeUndefined();
   });
 

@@ -147,6 +147,12 @@ describe('packets, byte by byte', () => {
     ['a SEALED shorter than its header', '05 00 0011 01020304a5a6a7a8 0001000000', 'truncated'],
     ['a reserved flag of SEALED', '05 04 0015 01020304a5a6a7a8 000100000001 aabbcc', 'reserved'],
     [
+      'a reserved flag of COOKIE',
+      `02 01 0044 01020304a5a6a7a8 ${'c0'.repeat(24)} ${'1d'.repeat(16)} ${'c1'.repeat(16)}`,
+      'reserved',
+    ],
+    ['a reserved flag of REFUSED', `04 80 001f 01020304a5a6a7a8 07 01f4 ${'c1'.repeat(16)}`, 'reserved'],
+    [
       'a reserved flag of WELCOME',
       '03 01 001e 01020304a5a6a7a8 f1f2 c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1',
       'reserved',

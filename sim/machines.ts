@@ -1,0 +1,387 @@
+/** The machines of a simulated cluster: what a role runs on, how it starts, is paused, crashes and starts again. */
+
+import { assert } from '../src/base/assert.ts';
+import { concatBytes, toHex } from '../src/base/bytes.ts';
+import { type Micros, micros } from '../src/base/units.ts';
+import { deriveClusterKeys } from '../src/crypto/index.ts';
+import { nodeSuite } from '../src/crypto/node-suite.ts';
+import { Client } from '../src/nodes/client.ts';
+import { Coordinator } from '../src/nodes/coordinator.ts';
+import { StorageNode } from '../src/nodes/node.ts';
+import type { Clock, Log, Rights, Timer, Transport } from '../src/nodes/ports.ts';
+import type { FrontSecret } from '../src/session/index.ts';
+import { lz4Compression } from '../src/store/compression.ts';
+import { nodeHashing } from '../src/store/hashing.ts';
+import { UdpTransport } from '../src/udp/transport.ts';
+import type { SimCluster } from './cluster.ts';
+import { watchCoordinator } from './coordinator-watch.ts';
+import { SimDisk } from './disk.ts';
+import { MemoryObjectStore } from './memory-object-store.ts';
+import { MemoryStateStore } from './memory-state-store.ts';
+import type { Random } from './random.ts';
+import type { ClockSkew, HostClock } from './virtual-clock.ts';
+import type { VirtualHost } from './virtual-network.ts';
+
+export const COORDINATOR_IP = '10.0.0.1';
+export const COORDINATOR_ADDRESS: string = `${COORDINATOR_IP}:7400`;
+const NODE_PORT = 7401;
+const CLUSTER_ID = new Uint8Array(16).fill(0xc1);
+const SECRET = new Uint8Array(32).fill(0x5e);
+export const ADMISSION_SECRET: Uint8Array = new Uint8Array(32).fill(0xad);
+const QUOTA_BYTES_DEFAULT = 8_000_000;
+const ALL_RIGHTS: Rights = { read: true, write: true, node: true, admin: true };
+/** Errors that only a mistake of ours throws: where one is caught and logged, the run fails. */
+const OWN_BUGS = /AssertionError|TypeError|RangeError|ReferenceError|SyntaxError/;
+
+/** Derived once: the secrets are the same in every run. */
+const CLUSTER_KEYS = deriveClusterKeys(nodeSuite, SECRET);
+
+const NO_TIMER: Timer = { cancel: () => undefined };
+
+/** The clock of one process: knows its timers, and takes them with it when the process dies. */
+export class ProcessClock implements Clock {
+  readonly #clock: HostClock;
+  readonly #timers = new Set<Timer>();
+
+  constructor(clock: HostClock) {
+    this.#clock = clock;
+  }
+
+  /** Timers that wait. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
+  get isStopped(): boolean {
+    return this.#clock.isStopped;
+  }
+
+  now(): Micros {
+    return this.#clock.now();
+  }
+
+  wallMillis(): number {
+    return this.#clock.wallMillis();
+  }
+
+  setTimer(at: Micros, run: () => void): Timer {
+    // What still runs of a dead process waits for ever.
+    if (this.isStopped) return NO_TIMER;
+    const inner = this.#clock.setTimer(at, () => {
+      this.#timers.delete(timer);
+      run();
+    });
+    const timer: Timer = {
+      cancel: () => {
+        this.#timers.delete(timer);
+        inner.cancel();
+      },
+    };
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  /** Calls `run` behind what is going on now, when the machine can: not a timer of its own, which ticks. */
+  defer(run: () => void): void {
+    this.#clock.schedule(0, run);
+  }
+
+  /** Resolves when `spanMicros` have passed, unless the process dies: what the machine's devices do. */
+  wait(spanMicros: number): Promise<void> {
+    return new Promise((resolve) => this.#clock.schedule(spanMicros, resolve));
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) timer.cancel();
+    this.#clock.stop();
+  }
+}
+
+/** What one start of a role runs on. */
+export interface SimProcess {
+  readonly host: VirtualHost;
+  readonly clock: ProcessClock;
+  readonly entropy: Random;
+  readonly transport: UdpTransport;
+  /** The same transport, watched: what roles are given. */
+  readonly watched: Transport;
+  readonly log: Log;
+}
+
+/** A machine with an address, on which one role runs, crashes and starts again. */
+export abstract class SimMachine {
+  readonly cluster: SimCluster;
+  readonly ip: string;
+  readonly name: string;
+  readonly #skew: ClockSkew;
+  readonly disk: SimDisk;
+  #process: SimProcess | undefined;
+  #hostClock: HostClock | undefined;
+  #starts = 0;
+  #pausedUntilMicros = 0;
+  #resumption: Timer | undefined;
+
+  constructor(cluster: SimCluster, ip: string, name: string, hasSlowDisk: boolean) {
+    this.cluster = cluster;
+    this.ip = ip;
+    this.name = name;
+    this.#skew = cluster.options.skew?.(cluster.random.fork(`skew ${ip}`)) ?? {};
+    // A disk outlasts the processes, and serves the one that runs.
+    const clock = { wait: (spanMicros: number) => this.#requireProcess().clock.wait(spanMicros) };
+    this.disk = new SimDisk(clock, cluster.random.fork(`disk ${ip}`), hasSlowDisk);
+  }
+
+  /** Whether nothing runs on this machine just now. */
+  get isPaused(): boolean {
+    return this.#hostClock?.isPaused === true;
+  }
+
+  /** Wall-clock time as this machine has it. */
+  wallMillis(): number {
+    return (this.#hostClock ?? this.cluster.clock).wallMillis();
+  }
+
+  /** The wall clock of the machine is set forward or backward. */
+  jumpWall(millis: number): void {
+    this.#hostClock?.jumpWall(millis);
+  }
+
+  /**
+   * Nothing runs on the machine for `spanMicros`, then everything that has become due and arrived at once.
+   * With `stalls` its monotonic time stands still meanwhile, as that of a suspended virtual machine.
+   */
+  pause(spanMicros: number, stalls: boolean): void {
+    const { clock, network, trace } = this.cluster;
+    const kind = stalls ? 'suspended' : 'paused';
+    trace.say(this.name, `${kind} for ${(spanMicros / 1e6).toFixed(1)} s`);
+    this.#hostClock?.pause(spanMicros, stalls);
+    network.pause(this.ip, spanMicros);
+    const until = Math.max(this.#pausedUntilMicros, clock.now() + spanMicros);
+    this.#pausedUntilMicros = until;
+    this.#resumption?.cancel();
+    this.#resumption = clock.setTimer(micros(until), () => network.resume(this.ip));
+  }
+
+  #requireProcess(): SimProcess {
+    assert(this.#process !== undefined, 'a machine without a process uses no disk');
+    return this.#process;
+  }
+
+  get transport(): UdpTransport | undefined {
+    return this.#process?.transport;
+  }
+
+  get process(): SimProcess | undefined {
+    return this.#process;
+  }
+
+  protected boot(secrets?: readonly FrontSecret[]): SimProcess {
+    const { cluster, ip } = this;
+    this.#starts += 1;
+    const host = cluster.network.host(ip, { offload: cluster.options.offload ?? false });
+    const hostClock = cluster.clock.clockFor(ip, this.#skew);
+    this.#hostClock = hostClock;
+    const clock = new ProcessClock(hostClock);
+    const entropy = cluster.random.fork(`entropy ${ip} ${this.#starts}`);
+    const log = cluster.trace.log(this.name, (message, fields) => {
+      if (OWN_BUGS.test(String(fields.reason))) cluster.onBug(`${this.name}: ${message}`, fields.reason);
+    });
+    const { idleMicros, keySealingsMax, sessionsMax } = cluster.options;
+    const transport = new UdpTransport({
+      host,
+      clock,
+      entropy: { bytes: (count) => entropy.bytes(count), fraction: () => entropy.fraction() },
+      suite: cluster.suite,
+      secrets: secrets ?? [{ keys: CLUSTER_KEYS, rights: ALL_RIGHTS }],
+      defer: (run) => clock.defer(run),
+      resolve: async (name) => name,
+      log,
+      ...(idleMicros === undefined ? {} : { idleMicros }),
+      ...(keySealingsMax === undefined ? {} : { keySealingsMax }),
+      ...(sessionsMax === undefined ? {} : { sessionsMax }),
+    });
+    const watched = cluster.sessions.watchTransport(transport);
+    this.#process = { host, clock, entropy, transport, watched, log };
+    return this.#process;
+  }
+
+  /** The power fails, or the process is killed. What is not durable is lost. */
+  protected halt(kind: 'machine' | 'process'): void {
+    this.cluster.trace.say(this.name, `crashes (${kind})`);
+    this.#process?.host.crash(kind);
+    this.#process?.clock.stop();
+    this.#process = undefined;
+    this.#pausedUntilMicros = 0;
+    this.#resumption?.cancel();
+    this.cluster.network.resume(this.ip);
+  }
+
+  protected roleOptions(process: SimProcess) {
+    const { clock, entropy, watched, log } = process;
+    return { transport: watched, clock, entropy, log, suite: this.cluster.suite };
+  }
+
+  abstract readonly isRunning: boolean;
+  abstract start(): Promise<void>;
+  abstract stop(): Promise<void>;
+  abstract crash(kind?: 'machine' | 'process'): void;
+}
+
+export class SimCoordinator extends SimMachine {
+  state: MemoryStateStore;
+  role: Coordinator | undefined;
+
+  constructor(cluster: SimCluster) {
+    super(cluster, COORDINATOR_IP, 'coordinator', cluster.options.slowState === true);
+    this.state = new MemoryStateStore({ clusterId: CLUSTER_ID, disk: this.disk });
+  }
+
+  get isRunning(): boolean {
+    return this.role !== undefined;
+  }
+
+  async start(): Promise<void> {
+    this.cluster.trace.say(this.name, 'starts');
+    const process = this.boot();
+    const { leases, commits } = this.cluster;
+    leases.onStart(process.clock.now());
+    commits.onStart();
+    const now = (): Micros => process.clock.now();
+    this.role = await Coordinator.open({
+      ...this.roleOptions(process),
+      transport: watchCoordinator(process.watched, { leases, commits, now }),
+      state: this.state,
+      clusterId: CLUSTER_ID,
+      admissionSecret: ADMISSION_SECRET,
+      listen: COORDINATOR_ADDRESS,
+    });
+  }
+
+  async stop(): Promise<void> {
+    const { role } = this;
+    this.role = undefined;
+    await role?.close();
+    await this.state.close();
+  }
+
+  crash(kind: 'machine' | 'process' = 'machine'): void {
+    this.role = undefined;
+    const isLost = this.state.crash(kind);
+    this.halt(kind);
+    if (isLost) this.cluster.trace.say(this.name, 'a batch of commits was not flushed, and is lost');
+    this.state = this.state.reopen();
+    this.cluster.commits.check(this.state);
+  }
+}
+
+export class SimNode extends SimMachine {
+  readonly nodeId: Uint8Array;
+  readonly address: string;
+  store: MemoryObjectStore;
+  role: StorageNode | undefined;
+
+  constructor(cluster: SimCluster, index: number) {
+    super(cluster, `10.0.1.${index + 1}`, `node-${index + 1}`, cluster.options.slowDisks === true);
+    const { quotaBytes = QUOTA_BYTES_DEFAULT } = cluster.options;
+    this.nodeId = new Uint8Array(16).fill(index + 1);
+    this.address = `${this.ip}:${NODE_PORT}`;
+    this.store = new MemoryObjectStore({
+      nodeId: this.nodeId,
+      quotaBytes: typeof quotaBytes === 'number' ? quotaBytes : quotaBytes(index),
+      wallMillis: () => this.wallMillis(),
+      disk: this.disk,
+    });
+    cluster.stores.watch(this.store, this.name);
+  }
+
+  get isRunning(): boolean {
+    return this.role !== undefined;
+  }
+
+  /** Whether the disk holds an object, undamaged or not. */
+  holds(hash: string): boolean {
+    for (const entry of this.store.inventory()) if (toHex(entry.hash) === hash) return true;
+    return false;
+  }
+
+  async start(options: { readonly admissionSecret?: Uint8Array } = {}): Promise<void> {
+    this.cluster.trace.say(this.name, 'starts');
+    this.role = await StorageNode.open({
+      ...this.roleOptions(this.boot()),
+      store: this.store,
+      compression: lz4Compression,
+      coordinators: [COORDINATOR_ADDRESS],
+      admissionSecret: options.admissionSecret ?? ADMISSION_SECRET,
+      listen: this.address,
+      name: this.name,
+    });
+  }
+
+  async stop(): Promise<void> {
+    const { role } = this;
+    this.role = undefined;
+    await role?.close();
+    await this.store.close();
+  }
+
+  crash(kind: 'machine' | 'process' = 'machine'): void {
+    this.role = undefined;
+    const lost = this.store.crash(kind);
+    this.halt(kind);
+    if (lost > 0) this.cluster.trace.say(this.name, `${lost} changes were not flushed, and are lost`);
+    this.reopenStore();
+  }
+
+  /** After `stop`: the same disk again. */
+  reopenStore(): void {
+    this.store = this.store.reopen();
+    this.cluster.stores.watch(this.store, this.name);
+  }
+}
+
+export class SimClient extends SimMachine {
+  #role: Client | undefined;
+
+  constructor(cluster: SimCluster, index: number) {
+    super(cluster, `10.0.2.${index + 1}`, `client-${index + 1}`, false);
+  }
+
+  get isRunning(): boolean {
+    return this.#role !== undefined;
+  }
+
+  /** The client, started when first asked for. */
+  get role(): Client {
+    if (this.#role === undefined) {
+      this.#role = new Client({
+        ...this.roleOptions(this.boot()),
+        hashing: nodeHashing,
+        compression: lz4Compression,
+        coordinators: [COORDINATOR_ADDRESS],
+      });
+    }
+    return this.#role;
+  }
+
+  async start(): Promise<void> {
+    void this.role;
+  }
+
+  async stop(): Promise<void> {
+    const role = this.#role;
+    this.#role = undefined;
+    await role?.close();
+  }
+
+  crash(kind: 'machine' | 'process' = 'machine'): void {
+    this.#role = undefined;
+    this.halt(kind);
+  }
+
+  /** All bytes of an object, in one piece. */
+  async fetch(hash: string): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    for await (const part of this.role.get(hash)) parts.push(part);
+    return concatBytes(...parts);
+  }
+}
