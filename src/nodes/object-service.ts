@@ -163,7 +163,7 @@ export class ObjectService {
     const message = readQuery(query, readQueryCodec);
     if (message === undefined) return;
     const { hash, offset, creditBytes } = message;
-    // [DEFS-13] A record holds something.
+    // [DEFS-13] Records of no bytes would bring nothing.
     if (message.recordBytes === 0) return query.reply(ResultCode.MALFORMED);
     // [REC-21] Not below a kilobyte, so that record numbers suffice for any object.
     const recordBytes = Math.max(RECORD_BYTES_MIN, Math.min(message.recordBytes, RECORD_BYTES_MAX));

@@ -91,7 +91,7 @@ export class NewReno extends WindowController {
   }
 }
 
-/** CUBIC, RFC 9438: the window grows by a cubic of the time since the last loss. */
+/** CUBIC, RFC 9438: the window grows by a cubic of the time since the last loss [CC-11]. */
 export class Cubic extends WindowController {
   #windowMaxBytes = 0;
   #epochStartedAt: Micros | undefined;

@@ -22,7 +22,7 @@ import {
   QUEUE_RTT_DIVISOR,
 } from './limits.ts';
 
-/** How many packets arrived and were lost, where new ones count for more than old ones. */
+/** How many packets arrived and were lost, where new ones count for more than old ones [CC-12]. */
 class LossRate {
   lost = 0;
   packets = 0;
@@ -129,6 +129,7 @@ export class LanCubic extends Cubic {
     this.#probingSince = undefined;
   }
 
+  /** [CC-13] */
   #endRound(now: Micros): void {
     const queued = this.#roundLeastMicros > this.#baseMicros + queueMicrosTolerated(this.#baseMicros);
     // [CC-7] A queue stands. A process that was not scheduled delays a round, and not two; and a window

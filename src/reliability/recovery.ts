@@ -96,7 +96,7 @@ export class Recovery<Content> {
     return Math.min(this.#controller.windowBytes, this.#windowBytesMax);
   }
 
-  /** The sender had more to send than {@link roomBytes} let through. */
+  /** The sender had more to send than {@link roomBytes} let through [CC-10]. */
   onWindowLimited(): void {
     const { windowBytes } = this;
     if (burstBytesMax(windowBytes) - this.#burstBytes < windowBytes - this.#bytesInFlight) {
@@ -111,7 +111,7 @@ export class Recovery<Content> {
   /** The next packet number of a space: each is used once [PKT-12]. */
   takeNumber(space: number): PacketNumber {
     const sent = this.#spaces[space]!;
-    // [PKT-17] Out of reach: 2^48 packets take years.
+    // The owner ends the session in time [PKT-17].
     assert(sent.nextNumber <= PACKET_NUMBER_MAX, 'packet numbers are used up');
     return sent.nextNumber++ as PacketNumber;
   }
@@ -325,6 +325,7 @@ export class Recovery<Content> {
     for (const content of lost.contents) this.#owner.onPacketLost(space, content);
   }
 
+  /** [REL-13] */
   #isPersistent({ contents, first, last, firstSentAt, lastSentAt, hasProbe }: LostSpan<Content>): boolean {
     if (hasProbe) return false;
     // Before the first sample nobody knows how long a PTO is (RFC 9002 7.6.2).

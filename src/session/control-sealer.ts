@@ -67,7 +67,7 @@ export class ControlSealer {
     return this.#keys.epoch % EPOCHS_ON_WIRE;
   }
 
-  /** Writes one SEALED packet with `frames` at `at`; returns its bytes. */
+  /** Writes one SEALED packet with `frames` at `at`; returns its bytes [SEAL-2]. */
   write(number: PacketNumber, frames: readonly Frame[], buffer: Uint8Array, at: number): number {
     let plainBytes = 0;
     for (const frame of frames) plainBytes += frameSize(frame);

@@ -15,7 +15,7 @@ interface Known {
 /** The last start under each secret; it goes with the secret's keys. One secret is one cluster, as a rule. */
 const knownStarts = new WeakMap<ClusterKeys, Known>();
 
-/** The start of handshakes under `keys` with the cluster of `clusterId`. */
+/** The start of handshakes under `keys` with the cluster of `clusterId` [HS-8]. */
 export function handshakeStart(suite: Suite, keys: ClusterKeys, clusterId: Uint8Array): HandshakeStart {
   const prologue = handshakePrologue(clusterId);
   const known = knownStarts.get(keys);

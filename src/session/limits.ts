@@ -65,5 +65,10 @@ export const FRONT_ACCEPTED_MAX = 65_536;
 export const FRONT_SESSIONS_MAX = 16_384;
 /** What a refused initiator is told to wait. */
 export const BUSY_RETRY_MILLIS = 500;
+/** The body of a reply that says so [MSG-10]. */
+export const BUSY_BODY: Uint8Array = Uint8Array.of(0, 0, BUSY_RETRY_MILLIS >>> 8, BUSY_RETRY_MILLIS & 0xff);
 /** Datagram sizes that are tried, smallest first [MTU-2]: every path; Ethernet; jumbo; loopback. */
 export const DATAGRAM_SIZES: readonly number[] = [1_200, 1_472, 8_972, 62_000];
+
+/** Packet numbers that are kept for the end of a session: for its CLOSE, and for each repeated one [PKT-17]. */
+export const CLOSING_PACKETS = 2 ** 19;

@@ -43,6 +43,8 @@ export interface SessionOptions {
   readonly keySealingsMax?: number;
   /** Sealings after which a session whose keys could not be updated ends [KEY-13]. */
   readonly keySealingsLimit?: number;
+  /** Packet number of a space at which the session ends [PKT-17]. */
+  readonly packetNumberLimit?: number;
 }
 
 /** A datagram, or several of equal size behind one another, written into the caller's buffer. */

@@ -27,6 +27,7 @@ import { sealerOf } from './control-sealer.ts';
 import { type CloseKind, type SessionEvent, type Violation, violation } from './events.ts';
 import { FlowTable } from './flows.ts';
 import {
+  BUSY_BODY,
   CLOSING_PTOS,
   EVENTS_QUEUED_MAX,
   HALF_OPEN_MICROS,
@@ -99,6 +100,7 @@ export class Session {
       outbox: this.#outbox,
       flows: this.#flows,
       counts: this.counts,
+      packetNumberLimit: options.packetNumberLimit,
     });
     this.#idleMicros = micros(Math.max(IDLE_MICROS_MIN, Math.min(local.idleMicros, peer.idleMicros)));
     if (options.side === 'initiator') {
@@ -268,9 +270,8 @@ export class Session {
   /** Writes what may leave now into `buffer` (at least 64 KiB); undefined when nothing may. */
   pollTransmit(now: Micros, buffer: Uint8Array): Transmit | undefined {
     this.#now = now;
-    if (this.isOpen && this.#transmitter.keysWornOut) {
-      this.#startClosing('local', CloseCode.LIMIT, 'the keys are worn out');
-    }
+    if (this.isOpen && this.#transmitter.wornOut)
+      this.#startClosing('local', CloseCode.LIMIT, 'keys or packet numbers are used up');
     if (!this.isOpen) {
       const frame = this.#closing.takeFrame();
       return frame === undefined ? undefined : this.#transmitter.writeAlone(frame, buffer);
@@ -345,7 +346,7 @@ export class Session {
     const arrival = this.#queries.onQuery(frame.id);
     if (typeof arrival === 'object') return arrival;
     if (arrival === 'busy') {
-      this.#send({ type: FrameType.REPLY, id: frame.id, code: ResultCode.BUSY, body: new Uint8Array(4) });
+      this.#send({ type: FrameType.REPLY, id: frame.id, code: ResultCode.BUSY, body: BUSY_BODY });
     } else if (arrival === 'fresh') {
       this.#emit({ kind: 'query', id: frame.id, query: frame.kind, body: frame.body.slice() });
     }

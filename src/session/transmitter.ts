@@ -16,6 +16,7 @@ import {
   FrameType,
   isAckEliciting,
   PACKET_BYTES_MAX,
+  PACKET_NUMBER_MAX,
   RECORD_BYTES_MAX,
   RECORD_HEADER_BYTES,
   SEALED_HEADER_BYTES,
@@ -27,6 +28,7 @@ import {
 import type { ControlSealer } from './control-sealer.ts';
 import type { FlowTable } from './flows.ts';
 import {
+  CLOSING_PACKETS,
   CONTROL_HEADROOM_DATAGRAMS,
   DATAGRAM_SIZES,
   SEGMENT_PAYLOAD_MIN,
@@ -50,6 +52,7 @@ export interface TransmitterOptions {
   readonly outbox: Outbox;
   readonly flows: FlowTable;
   readonly counts: SessionCounts;
+  readonly packetNumberLimit: number | undefined;
 }
 
 interface ControlContent {
@@ -74,6 +77,7 @@ export class Transmitter {
   readonly #controller = new LanCubic(DATAGRAM_BYTES_MIN);
   readonly #recovery: Recovery<Content>;
   readonly #mtu: MtuProbe;
+  readonly #packetNumberLimit: number;
   /** Segments that may leave whatever the window says: probes of a timeout. */
   #segmentProbes = 0;
   /** The time of the call under way: callbacks have no argument for it. */
@@ -88,6 +92,7 @@ export class Transmitter {
     this.#outbox = options.outbox;
     this.#flows = options.flows;
     this.#counts = options.counts;
+    this.#packetNumberLimit = options.packetNumberLimit ?? PACKET_NUMBER_MAX - CLOSING_PACKETS;
     this.#recovery = new Recovery<Content>(
       this.#controller,
       {
@@ -120,9 +125,10 @@ export class Transmitter {
     return fitting < WHOLE_RECORD_BYTES_MIN ? RECORD_BYTES_MAX : Math.min(fitting, RECORD_BYTES_MAX);
   }
 
-  /** Whether the keys have sealed as often as they may, and could not be updated [KEY-13]. */
-  get keysWornOut(): boolean {
-    return this.#sealer.wornOut;
+  /** Whether the keys have sealed as often as they may [KEY-13], or a space is out of numbers [PKT-17]. */
+  get wornOut(): boolean {
+    const next = Math.max(this.#recovery.nextNumber(0), this.#recovery.nextNumber(1));
+    return this.#sealer.wornOut || next >= this.#packetNumberLimit;
   }
 
   get packetsInFlight(): number {
@@ -170,7 +176,7 @@ export class Transmitter {
     return at === 0 ? undefined : this.#count({ bytes: at, segmentBytes });
   }
 
-  /** Writes a packet with this frame alone, which is never sent again of itself. */
+  /** Writes a packet with this frame alone, which is never sent again of itself [SES-15]. */
   writeAlone(frame: Frame, buffer: Uint8Array): Transmit {
     const number = this.#recovery.takeNumber(Space.CONTROL);
     const bytes = this.#sealer.write(number, [frame], buffer, 0);
@@ -211,6 +217,7 @@ export class Transmitter {
     if (this.#mtu.onLargeLost(this.#now)) this.#controller.setDatagramBytes(this.#mtu.datagramBytes);
   }
 
+  /** [REL-8] The frames of a lost packet go out again, CREDIT with the values of then [FRM-9]. */
   #sendAgain(control: ControlContent): void {
     for (const frame of control.frames) {
       if (frame.type === FrameType.CREDIT) this.#flows.onCreditLost(frame);
@@ -259,7 +266,7 @@ export class Transmitter {
     return { bytes, segmentBytes: bytes };
   }
 
-  /** One datagram: a control packet where frames wait, then segments while they fit. */
+  /** One datagram: a control packet where frames wait, then segments while they fit [SES-8]. */
   #writeDatagram(now: Micros, buffer: Uint8Array, at: number, datagramBytes: number): number {
     let end = at + this.#writeControlPacket(now, buffer, at, datagramBytes);
     while (at + datagramBytes - end >= SEGMENT_HEADER_BYTES + SEGMENT_PAYLOAD_MIN) {
@@ -353,6 +360,7 @@ export class Transmitter {
     if (segment === undefined) return 0;
     if (probing) this.#segmentProbes -= 1;
     const { sealed, content } = segment;
+    // [SEG-4] A slice that is sent again has a number of its own.
     const number = this.#recovery.takeNumber(Space.SEGMENT);
     const bytes = SEGMENT_HEADER_BYTES + content.bytes;
     writeSegmentHeader(

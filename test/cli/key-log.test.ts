@@ -14,7 +14,7 @@ const secretFile = path('cluster.secret');
 await gramline(['secret', '-o', secretFile]);
 const status = ['status', '--coordinators', '127.0.0.1:1', '--secret-file', secretFile];
 
-it('is named on stderr when it is on, and written nowhere but into its file', async () => {
+it('is named on stderr when it is on, and written nowhere but into its file [LOG-2]', async () => {
   const keyLog = path('keys.log');
   const ran = await gramline(status, { env: { GRAMLINE_KEYLOG: keyLog } });
   // Nothing answers there, so no session has keys.

@@ -19,7 +19,7 @@ const SEED = 7403;
 const NO_HASH = 'ab'.repeat(32);
 
 describe('the exchanges of the seed', () => {
-  it('answers as the seed writes them, with not found as 3', async () => {
+  it('answers as the seed writes them, with not found as 3 [TXT-5]', async () => {
     await using cluster = await openTextCluster(SEED, 1_000 * KIB);
     const { hash } = await cluster.settle(cluster.client.put(utf8('an object')));
     expect(await cluster.ask([`1 ${hash}`])).toEqual([`0 ${NODE_IP}`]);
@@ -28,7 +28,7 @@ describe('the exchanges of the seed', () => {
     expect(await cluster.ask(['0 120000'])).toEqual(['2']);
   });
 
-  it('answers 3 for a whole hash that nothing has, and 1 only for a conflict', async () => {
+  it('answers 3 for a whole hash that nothing has, and 1 only for a conflict [TXT-3] [DEFS-3]', async () => {
     await using cluster = await openTextCluster(SEED, 1_000 * KIB);
     const { hash } = await cluster.settle(cluster.client.put(utf8('an object')));
     expect(await cluster.ask([`1 ${NO_HASH}`])).toEqual(['3']);
@@ -57,7 +57,7 @@ describe('reservations through the gateway', () => {
     expect(cluster.coordinator.reservations).toBe(100);
   });
 
-  it('gives unclaimed space back when its lease ends, not before', async () => {
+  it('gives unclaimed space back when its lease ends, not before [TXT-7]', async () => {
     await using cluster = await openTextCluster(SEED, 64 * KIB);
     expect(await cluster.ask(['0 64'])).toEqual([`0 ${NODE_IP}`]);
     await cluster.pass(RESERVATION_LEASE_MICROS - 1_000_000);
@@ -67,7 +67,7 @@ describe('reservations through the gateway', () => {
     expect(await cluster.ask(['0 64'])).toEqual([`0 ${NODE_IP}`]);
   });
 
-  it('counts sizes in KiB', async () => {
+  it('counts sizes in KiB [DEFS-7]', async () => {
     await using cluster = await openTextCluster(SEED, 64 * KIB);
     expect(await cluster.ask(['0 65'])).toEqual(['2']);
     expect(await cluster.ask(['0 64'])).toEqual([`0 ${NODE_IP}`]);
@@ -85,7 +85,7 @@ describe('what the gateway accepts', () => {
     expect(parseDefsTextRequest(utf8('1 7'))).toEqual({ kind: 'where-is', name: '7' });
   });
 
-  it('refuses everything else', () => {
+  it('refuses everything else [TXT-2]', () => {
     const others = [
       '',
       '0',
@@ -118,7 +118,7 @@ describe('what the gateway accepts', () => {
     for (const text of others) expect(parseDefsTextRequest(utf8(text)), JSON.stringify(text)).toBeUndefined();
   });
 
-  it('takes a request of the most bytes, and none of one more', () => {
+  it('takes a request of the most bytes, and none of one more [TXT-1]', () => {
     const longest = `0 ${'0'.repeat(REQUEST_BYTES_MAX - 3)}7`;
     expect(parseDefsTextRequest(utf8(longest))).toMatchObject({ sizeKib: 7 });
     expect(parseDefsTextRequest(utf8(`${longest}7`))).toBeUndefined();
@@ -130,7 +130,7 @@ describe('what the gateway accepts', () => {
     expect(await cluster.ask(sizes.map((size) => `0 ${size}`))).toEqual(['2', '2', '2']);
   });
 
-  it('neither throws nor answers, whatever bytes come', async () => {
+  it('neither throws nor answers, whatever bytes come [TXT-2]', async () => {
     await using cluster = await openTextCluster(SEED, 64 * KIB);
     const texts = ['0 120', `1 ${NO_HASH}`, '0 abc 120'].map(utf8);
     const mutant = fc
@@ -216,7 +216,7 @@ describe('the gateway on its own', () => {
     }
   });
 
-  it('answers 2 when no more reservations can be held: the seed has no word for busy', async () => {
+  it('answers 2 when no more reservations can be held: the seed has no word for busy [TXT-4]', async () => {
     const { sent, receive } = await openAlone({ code: 7 });
     receive('0 120');
     expect(sent.map(({ text }) => text)).toEqual(['2']);
@@ -232,7 +232,7 @@ describe('the gateway on its own', () => {
     expect(sent).toHaveLength(REPLIES_UNSENT_MAX + 1);
   });
 
-  it('warns where it is not on loopback', async () => {
+  it('warns where it is not on loopback [TXT-6]', async () => {
     const { warnings } = await openAlone({ code: 7 });
     expect(warnings).toHaveLength(1);
   });

@@ -82,7 +82,7 @@ describe('the catalog', () => {
     expect(await create(hash(2), 1, [node(1)], 0)).toBe(true);
   });
 
-  it('remembers what was removed, until it is stored again', async () => {
+  it('remembers what was removed, until it is stored again [DEFS-18]', async () => {
     await create(hash(1), 10, [node(1)], 0);
     expect((await catalog.remove(hash(1), 5))?.bytes).toBe(10);
     expect(await catalog.remove(hash(1), 5)).toBeUndefined();
@@ -102,7 +102,7 @@ describe('the catalog', () => {
     expect(catalog.isRemoved(hash(1))).toBe(false);
   });
 
-  it('adds replicas up to the maximum and strikes lost ones', async () => {
+  it('adds replicas up to the maximum and strikes lost ones [DEFS-16]', async () => {
     await create(hash(1), 10, [node(1)], 0);
     await catalog.commit(
       hash(1),

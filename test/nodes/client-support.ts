@@ -11,11 +11,13 @@ import type {
   CloseReason,
   Connection,
   ConnectOptions,
+  FlowRecord,
   Reply,
   Transport,
 } from '../../src/nodes/ports.ts';
 import { lz4Compression, nodeHashing } from '../../src/store/index.ts';
 import { failedCall } from '../../src/udp/calls.ts';
+import { RecordEncoding } from '../../src/wire/index.ts';
 import { ALL_RIGHTS, SILENT } from '../support/transport.ts';
 
 export const HUB = '10.0.0.1:7400';
@@ -34,6 +36,8 @@ export interface Question {
 }
 
 export interface Answers {
+  /** Payloads of the records that a flow brings, stored and in order; none ever comes by default. */
+  readonly records?: (question: Omit<Question, 'sent'>) => readonly Uint8Array[];
   readonly answer: (question: Question) => Reply | Promise<Reply>;
   /** How long a record waits for room; at once by default. */
   readonly room?: (address: string) => Promise<void> | undefined;
@@ -103,6 +107,23 @@ export class ScriptedConnection implements Connection {
     const stopped = new Promise<undefined>((resolve) => {
       stop = () => resolve(undefined);
     });
+    const left = [...(this.#answers.records?.({ address: this.#address, kind, body }) ?? [])];
+    const isScripted = left.length > 0;
+    let offset = 0;
+    const next = async (): Promise<FlowRecord | undefined> => {
+      const payload = left.shift();
+      if (payload === undefined) return isScripted ? undefined : Promise.race([silence(), stopped]);
+      const dataLeft = left.reduce((sum, { length }) => sum + length, 0);
+      const record = {
+        offset,
+        encoding: RecordEncoding.STORED,
+        plainBytes: payload.length,
+        dataLeft,
+        payload,
+      };
+      offset += payload.length;
+      return record;
+    };
     return {
       reply,
       send: {
@@ -115,7 +136,7 @@ export class ScriptedConnection implements Connection {
         delivered: async () => undefined,
         reset,
       },
-      receive: { next: () => Promise.race([silence(), stopped]), stop },
+      receive: { next, stop },
     };
   }
 

@@ -6,6 +6,7 @@ import { STORE_ANSWER_MICROS, STORE_STALL_MICROS } from '../../src/nodes/put.ts'
 import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
 import { nodeHashing } from '../../src/store/index.ts';
 import {
+  commitQuery,
   decodeMessage,
   encodeMessage,
   isFailure,
@@ -13,6 +14,8 @@ import {
   RECEIPT_BYTES,
   ResultCode,
   readQuery,
+  readReply,
+  revisionReply,
   storeReply,
   whereIsReply,
   whereToReply,
@@ -301,5 +304,66 @@ describe('a get', () => {
     const reading = client.get(fromHex(HASH)!)[Symbol.asyncIterator]().next();
     expect((await finish(reading)).error).toMatchObject({ code: 'GRAMLINE_NOT_FOUND' });
     expect(new Set(announced)).toEqual(new Set([FLOW_WINDOW_BYTES]));
+  });
+
+  const reading = (bytes: Uint8Array) =>
+    scriptedClient({
+      answer: healthy(({ kind }) =>
+        kind === QueryKind.READ ? reply(0, encodeMessage(readReply, { bytes: OBJECT.length })) : undefined,
+      ),
+      records: ({ kind }) =>
+        kind === QueryKind.READ
+          ? [bytes.slice(0, 60_000), bytes.slice(60_000, 100_000), bytes.slice(100_000)]
+          : [],
+    });
+  const all = async (parts: AsyncIterable<Uint8Array>): Promise<number> => {
+    let bytes = 0;
+    for await (const part of parts) bytes += part.length;
+    return bytes;
+  };
+
+  it('is complete only when the whole has its hash, and never when it ended early [DEFS-23]', async () => {
+    const name = sha256(OBJECT);
+    const good = reading(OBJECT);
+    expect((await good.finish(all(good.client.get(name)))).value).toBe(OBJECT.length);
+    const wrong = reading(OBJECT.with(150_000, 2));
+    expect((await wrong.finish(all(wrong.client.get(name)))).error).toMatchObject({
+      code: 'GRAMLINE_CORRUPT',
+    });
+    const short = reading(OBJECT.slice(0, -1));
+    expect((await short.finish(all(short.client.get(name)))).error).toMatchObject({
+      code: 'GRAMLINE_ABORTED',
+    });
+  });
+});
+
+describe('a node that tells another hash than was sent', () => {
+  const putWith = async (liars: readonly string[]) => {
+    const committed: Uint8Array[] = [];
+    const lie = { hash: new Uint8Array(32).fill(5), receipt: new Uint8Array(RECEIPT_BYTES).fill(5) };
+    const { client, finish } = scriptedClient({
+      answer: healthy(({ kind, address, body, sent }) => {
+        if (kind === QueryKind.STORE && liars.includes(address))
+          return sent.then(() => reply(0, encodeMessage(storeReply, lie)));
+        if (kind !== QueryKind.COMMIT) return undefined;
+        const commit = decodeMessage(commitQuery, body);
+        if (isFailure(commit)) throw new Error(commit);
+        committed.push(...commit.receipts.map(({ nodeId }) => nodeId));
+        return reply(0, encodeMessage(revisionReply, { revision: 2 }));
+      }),
+    });
+    return { committed, outcome: await finish(client.put(OBJECT)) };
+  };
+
+  it('is left out of the commit [DEFS-21]', async () => {
+    const { committed, outcome } = await putWith([NODES[1]!]);
+    expect(outcome.value?.replicas).toBe(2);
+    expect(committed).toEqual([0, 2].map((index) => new Uint8Array(16).fill(index)));
+  });
+
+  it('leaves nothing to commit when all of them do [DEFS-21]', async () => {
+    const { committed, outcome } = await putWith(NODES);
+    expect(outcome.error).toMatchObject({ code: 'GRAMLINE_CORRUPT' });
+    expect(committed).toEqual([]);
   });
 });

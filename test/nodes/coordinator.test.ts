@@ -118,21 +118,24 @@ describe('an inventory that meets changes of the same object', () => {
 });
 
 describe('an order to delete', () => {
-  test.each([ResultCode.BUSY, ResultCode.IO])('that is answered %i is given again', async (code) => {
-    await committed();
-    node.onDelete = async () => code;
-    expect(await hub.remove(HASH)).toBe(ResultCode.OK);
-    await hub.pass(2 * SWEEP_MICROS);
-    expect(node.deleted.length).toBeGreaterThan(1);
-    node.onDelete = async () => ResultCode.OK;
-    await hub.pass(2 * SWEEP_MICROS);
-    const { length } = node.deleted;
-    await hub.pass(10 * SWEEP_MICROS);
-    expect(node.deleted).toHaveLength(length);
-    expect(hub.warnings.map(({ message }) => message)).toEqual([
-      'nodes have not deleted all removed objects, and are told again',
-    ]);
-  });
+  test.each([ResultCode.BUSY, ResultCode.IO])(
+    'that is answered %i is given again [DEFS-18]',
+    async (code) => {
+      await committed();
+      node.onDelete = async () => code;
+      expect(await hub.remove(HASH)).toBe(ResultCode.OK);
+      await hub.pass(2 * SWEEP_MICROS);
+      expect(node.deleted.length).toBeGreaterThan(1);
+      node.onDelete = async () => ResultCode.OK;
+      await hub.pass(2 * SWEEP_MICROS);
+      const { length } = node.deleted;
+      await hub.pass(10 * SWEEP_MICROS);
+      expect(node.deleted).toHaveLength(length);
+      expect(hub.warnings.map(({ message }) => message)).toEqual([
+        'nodes have not deleted all removed objects, and are told again',
+      ]);
+    },
+  );
 
   it('that fails at this end is given again', async () => {
     await committed();

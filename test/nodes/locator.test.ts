@@ -147,7 +147,7 @@ describe('a coordinator that is asked for many objects', () => {
     expect(asked).toBeGreaterThan(10);
   });
 
-  it('refuses bodies that are none, and secrets that may not read', async () => {
+  it('refuses bodies that are none, and secrets that may not read [QRY-9] [MSG-6]', async () => {
     const whole = encodeMessage(whereIsManyQuery, { hashes: [name(1), name(2)] });
     const bodies = [
       new Uint8Array(0),

@@ -37,7 +37,7 @@ describe('placement', () => {
     expect(choosePlaces(disks(0), 0, 1, () => 0.5)).toHaveLength(1);
   });
 
-  it('fills nodes of unequal size evenly', () => {
+  it('fills nodes of unequal size evenly [DEFS-14]', () => {
     const random = new Random(11);
     const nodes = [100, 200, 400, 800, 1_600, 3_200].map((quota, name) => ({
       name,

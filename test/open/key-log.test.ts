@@ -82,7 +82,7 @@ describe('GRAMLINE_KEYLOG', () => {
   it.each([
     ['is not set', undefined],
     ['is empty', ''],
-  ])('writes nothing and says nothing when it %s', async (_case, value) => {
+  ])('writes nothing and says nothing when it %s [LOG-1]', async (_case, value) => {
     vi.stubEnv('GRAMLINE_KEYLOG', value);
     const { stderr, warnings, log } = listen();
     const app = await openClient({ secret, coordinators: ['127.0.0.1:1'], log });
@@ -90,7 +90,7 @@ describe('GRAMLINE_KEYLOG', () => {
     expect([...stderr, ...warnings]).toEqual([]);
   });
 
-  it('refuses a path that cannot be written, in one line', async () => {
+  it('refuses a path that cannot be written, in one line [LOG-2]', async () => {
     listen();
     const fifo = join(root, 'pipe');
     execFileSync('mkfifo', [fifo]);
@@ -104,7 +104,7 @@ describe('GRAMLINE_KEYLOG', () => {
     }
   });
 
-  it('refuses a file that others can read', async () => {
+  it('refuses a file that others can read [LOG-2]', async () => {
     listen();
     const path = join(root, 'open.log');
     await writeFile(path, '');

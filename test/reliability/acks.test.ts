@@ -15,7 +15,7 @@ function tracker(max = ACK_RANGES_MAX): AckTracker {
 }
 
 describe('an ack tracker', () => {
-  it('waits 2 ms with the first packet and no longer', () => {
+  it('waits 2 ms with the first packet and no longer [ACK-5]', () => {
     const acks = tracker();
     acks.onReceived(micros(100), 0, true);
     expect(acks.dueAt).toBe(100 + MAX_ACK_DELAY_MICROS);
@@ -23,7 +23,7 @@ describe('an ack tracker', () => {
     expect(acks.pending).toBe(true);
   });
 
-  it('acknowledges every second packet at once', () => {
+  it('acknowledges every second packet at once [ACK-5]', () => {
     const acks = tracker();
     acks.onReceived(micros(100), 0, true);
     acks.onReceived(micros(200), 1, true);
@@ -35,7 +35,7 @@ describe('an ack tracker', () => {
     expect(acks.dueAt).toBe(2_300);
   });
 
-  it('acknowledges at once when a number is missing, and when it turns up late', () => {
+  it('acknowledges at once when a number is missing, and when it turns up late [ACK-5]', () => {
     const acks = tracker();
     acks.onReceived(micros(1), 0, true);
     acks.onAckSent();
@@ -57,14 +57,14 @@ describe('an ack tracker', () => {
     ]);
   });
 
-  it('tells the delay since the largest number arrived', () => {
+  it('tells the delay since the largest number arrived [ACK-2]', () => {
     const acks = tracker();
     acks.onReceived(micros(100), 3, true);
     acks.onReceived(micros(400), 1, true);
     expect(acks.delayMicros(micros(500))).toBe(400);
   });
 
-  it('remembers 32 ranges, and of 33 forgets the lowest, which still counts as received', () => {
+  it('remembers 32 ranges, and of 33 forgets the lowest, which still counts as received [ACK-4]', () => {
     const acks = tracker();
     for (let index = 0; index < ACK_RANGES_MAX; index++) acks.onReceived(micros(1), index * 2, true);
     expect(acks.ranges()).toHaveLength(ACK_RANGES_MAX);
@@ -85,7 +85,7 @@ describe('an ack tracker', () => {
     expect(one.has(3)).toBe(false);
   });
 
-  it('forgets what the peer knows, but keeps the newest range', () => {
+  it('forgets what the peer knows, but keeps the newest range [ACK-6]', () => {
     const acks = tracker();
     for (const number of [0, 1, 4, 5, 9]) acks.onReceived(micros(1), number, true);
     acks.onAckAcked(5);

@@ -31,7 +31,7 @@ describe.each([
   ['CUBIC', () => new Cubic(DATAGRAM), 0.7],
   ['LAN CUBIC', () => new LanCubic(DATAGRAM), 0.7],
 ] as const)('%s', (_name, create, reduction) => {
-  it('starts with ten datagrams, or 14,720 bytes where datagrams are large', () => {
+  it('starts with ten datagrams, or 14,720 bytes where datagrams are large [CC-2]', () => {
     expect(create().windowBytes).toBe(12_000);
     const large = create();
     large.setDatagramBytes(1_472);
@@ -72,7 +72,7 @@ describe.each([
     expect(controller.windowBytes).toBe(12_000 * reduction);
   });
 
-  it('never falls below two datagrams', () => {
+  it('never falls below two datagrams [CC-2]', () => {
     const controller = create();
     for (let at = 1; at < 50; at++) controller.onLost(micros(at * 20_000), micros(at * 20_000 - 1));
     expect(controller.windowBytes).toBe(2 * DATAGRAM);
@@ -123,7 +123,7 @@ describe('CUBIC after a loss', () => {
     return controller;
   }
 
-  it('returns to the window before the loss along C (t - K)^3 + Wmax, and is flat there', () => {
+  it('returns to the window before the loss along C (t - K)^3 + Wmax, and is flat there [CC-11]', () => {
     const controller = reduced();
     // K = cbrt((100 - 70) / 0.4) = 4.217 s. The first acknowledgement starts the epoch.
     const k = Math.cbrt(30 / 0.4);
@@ -138,7 +138,7 @@ describe('CUBIC after a loss', () => {
     expect(controller.windowBytes / DATAGRAM).toBeCloseTo(0.4 * later ** 3 + 100, 2);
   });
 
-  it('moves towards its target by the share of the window that was acknowledged', () => {
+  it('moves towards its target by the share of the window that was acknowledged [CC-11]', () => {
     const controller = reduced();
     const before = controller.windowBytes;
     const k = Math.cbrt(30 / 0.4);
@@ -151,7 +151,7 @@ describe('CUBIC after a loss', () => {
     expect(controller.windowBytes).toBeCloseTo(before + (alpha * DATAGRAM * DATAGRAM) / before, 6);
   });
 
-  it('is never slower than Reno with the same reduction (RFC 9438 4.3)', () => {
+  it('is never slower than Reno with the same reduction (RFC 9438 4.3) [CC-11]', () => {
     const controller = new Cubic(DATAGRAM);
     controller.onLost(seconds(1), micros(990_000));
     let estimate = controller.windowBytes;
@@ -175,7 +175,7 @@ describe('CUBIC after a loss', () => {
     expect(controller.windowBytes).toBeCloseTo(1.5 * before, 6);
   });
 
-  it('does not count the time in which the window was not in use', () => {
+  it('does not count the time in which the window was not in use [CC-11]', () => {
     const controller = reduced();
     acked(controller, 1_020_000, DATAGRAM);
     const before = controller.windowBytes;
@@ -189,7 +189,7 @@ describe('CUBIC after a loss', () => {
     expect(controller.windowBytes / DATAGRAM).toBeGreaterThan(99);
   });
 
-  it('aims lower after a second loss below the last maximum (fast convergence)', () => {
+  it('aims lower after a second loss below the last maximum (fast convergence) [CC-11]', () => {
     const controller = reduced();
     controller.onLost(micros(2_000_000), micros(1_990_000));
     expect(controller.windowBytes).toBeCloseTo(49 * DATAGRAM, 6);

@@ -67,7 +67,7 @@ describe('the first window', () => {
 });
 
 describe('the window', () => {
-  it('of a flow that is alone grows to 4 MiB while its reader keeps up', () => {
+  it('of a flow that is alone grows to 4 MiB while its reader keeps up [FLOW-16]', () => {
     const account = new CreditPool(64 * MIB).open()!;
     drain(account, 8);
     expect(account.windowBytes).toBe(FLOW_WINDOW_BYTES_MAX);
@@ -80,7 +80,7 @@ describe('the window', () => {
     expect(accounts.every(({ windowBytes }) => windowBytes === FLOW_WINDOW_BYTES)).toBe(true);
   });
 
-  it('shrinks as data comes when others need the memory, and never below one record', () => {
+  it('shrinks as data comes when others need the memory, and never below one record [FLOW-16]', () => {
     const pool = new CreditPool(8 * MIB);
     const [first] = openMany(pool, 1);
     drain(first!, 8);
@@ -147,7 +147,7 @@ const step = fc.oneof(
 );
 
 describe('the credit pool', () => {
-  it('never grants more than it has, takes nothing back, and leaves every flow room for a record', () => {
+  it('never grants more than it has, takes nothing back, and leaves every flow room for a record [FLOW-8] [FLOW-16]', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: FLOW_WINDOW_BYTES_MIN, max: 20 * MIB }),

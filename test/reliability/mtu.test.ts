@@ -28,7 +28,7 @@ function search(mtu: MtuProbe, pathBytes: number, startAt = 0): { probes: number
 }
 
 describe('the datagram size', () => {
-  it('starts at what every path carries, and rises with the first probe on loopback', () => {
+  it('starts at what every path carries, and rises with the first probe on loopback [MTU-1]', () => {
     const mtu = new MtuProbe(SIZES, micros(0));
     expect(mtu.datagramBytes).toBe(1_200);
     expect(search(mtu, 62_000).probes).toEqual([62_000]);
@@ -36,7 +36,7 @@ describe('the datagram size', () => {
     expect(mtu.timeoutAt(), 'nothing larger to try').toBeUndefined();
   });
 
-  it('tries each size three times before the next smaller one', () => {
+  it('tries each size three times before the next smaller one [MTU-3]', () => {
     const mtu = new MtuProbe(SIZES, micros(0));
     expect(MTU_PROBES_MAX).toBe(3);
     expect(search(mtu, 1_500).probes).toEqual([62_000, 62_000, 62_000, 8_972, 8_972, 8_972, 1_472]);
@@ -57,7 +57,7 @@ describe('the datagram size', () => {
     expect(mtu.datagramBytes).toBe(62_000);
   });
 
-  it('stays at the least size where nothing larger passes, and tries again after ten minutes', () => {
+  it('stays at the least size where nothing larger passes, and tries again after ten minutes [MTU-4]', () => {
     const mtu = new MtuProbe(SIZES, micros(0));
     const { probes, endedAt } = search(mtu, 1_200);
     expect(probes).toHaveLength(9);
@@ -76,7 +76,7 @@ describe('the datagram size', () => {
     expect(mtu.timeoutAt()).toBe(700 + MTU_PROBE_MICROS);
   });
 
-  it('falls back when large packets are lost at six instants in a row', () => {
+  it('falls back when large packets are lost at six instants in a row [MTU-5]', () => {
     const mtu = new MtuProbe(SIZES, micros(0));
     search(mtu, 62_000);
     for (let loss = 1; loss < MTU_BLACK_HOLE_LOSSES; loss++)

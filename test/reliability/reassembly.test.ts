@@ -7,7 +7,7 @@ function content(bytes: number): Uint8Array {
 }
 
 describe('the reassembly of a record', () => {
-  it('gives exactly the record, however it is cut, repeated, overlapped and shuffled', () => {
+  it('gives exactly the record, however it is cut, repeated, overlapped and shuffled [SEG-2]', () => {
     const cutting = fc.integer({ min: 1, max: 400 }).chain((bytes) =>
       fc.record({
         bytes: fc.constant(bytes),

@@ -64,7 +64,7 @@ class Trace {
 }
 
 describe('loss detection', () => {
-  it('declares a packet lost when three later numbers were acknowledged, and not at two', () => {
+  it('declares a packet lost when three later numbers were acknowledged, and not at two [REL-6]', () => {
     const trace = new Trace();
     for (let number = 0; number < 4; number++) trace.send(number);
     trace.ack(10_000, '1-2');
@@ -74,7 +74,7 @@ describe('loss detection', () => {
     expect(trace.recovery.bytesInFlight).toBe(0);
   });
 
-  it('declares an overtaken packet lost after 9/8 of the RTT', () => {
+  it('declares an overtaken packet lost after 9/8 of the RTT [REL-7]', () => {
     const trace = new Trace();
     trace.send(0);
     trace.send(0);
@@ -114,7 +114,7 @@ describe('loss detection', () => {
     expect(trace.recovery.timeoutAt()).toBe(GRANULARITY_MICROS);
   });
 
-  it('judges each space by itself', () => {
+  it('judges each space by itself [PKT-11]', () => {
     const trace = new Trace();
     for (let number = 0; number < 5; number++) trace.send(0, CONTROL);
     trace.send(0, SEGMENT);
@@ -155,7 +155,7 @@ describe('an acknowledgement of what was never sent', () => {
     expect(trace.ack(5_000, '9,5-6')).toBe(3);
   });
 
-  it('makes nothing that is in flight look overtaken', () => {
+  it('makes nothing that is in flight look overtaken [ACK-7]', () => {
     const trace = new Trace();
     for (let number = 0; number < 10; number++) trace.send(number, SEGMENT);
     trace.ack(5_000, '60000,1', SEGMENT);
@@ -175,7 +175,7 @@ describe('an acknowledgement of what was never sent', () => {
 });
 
 describe('RTT samples', () => {
-  it('come from the newest acknowledged packet only, and only when it is news', () => {
+  it('come from the newest acknowledged packet only, and only when it is news [REL-2]', () => {
     const trace = new Trace();
     trace.send(0);
     trace.send(1_000);
@@ -199,7 +199,7 @@ describe('RTT samples', () => {
 });
 
 describe('the probe timeout', () => {
-  it('is srtt + max(4 rttvar, granularity) + max ack delay after the last packet', () => {
+  it('is srtt + max(4 rttvar, granularity) + max ack delay after the last packet [REL-9]', () => {
     const trace = new Trace();
     trace.send(0);
     expect(trace.recovery.timeoutAt()).toBe(32_000);
@@ -211,7 +211,7 @@ describe('the probe timeout', () => {
     expect(trace.recovery.timeoutAt()).toBe(7_000);
   });
 
-  it('doubles with each one, up to two seconds, and starts anew with an acknowledgement', () => {
+  it('doubles with each one, up to two seconds, and starts anew with an acknowledgement [REL-10]', () => {
     const trace = new Trace();
     trace.send(0);
     let now = 0;
@@ -229,7 +229,7 @@ describe('the probe timeout', () => {
     expect(trace.recovery.ptoCount).toBe(0);
   });
 
-  it('asks for a probe in the space that waits longest', () => {
+  it('asks for a probe in the space that waits longest [REL-11]', () => {
     const trace = new Trace();
     trace.send(0, SEGMENT);
     trace.send(10, CONTROL);
@@ -268,7 +268,7 @@ describe('the probe timeout', () => {
 });
 
 describe('congestion', () => {
-  it('counts as persistent when an unbroken span of three probe timeouts is lost', () => {
+  it('counts as persistent when an unbroken span of three probe timeouts is lost [REL-13]', () => {
     const trace = new Trace();
     trace.send(0);
     trace.ack(1_000, '0');
@@ -281,7 +281,7 @@ describe('congestion', () => {
     expect(trace.congestion.at(-1)).toBe('persistent');
   });
 
-  it('is not persistent over a shorter span, nor where an acknowledged packet lies in between', () => {
+  it('is not persistent over a shorter span, nor where an acknowledged packet lies in between [REL-13]', () => {
     const short = new Trace();
     short.send(0);
     short.ack(1_000, '0');
@@ -305,7 +305,7 @@ describe('congestion', () => {
     expect(broken.congestion).not.toContain('persistent');
   });
 
-  it('is not persistent for packets that were sent before the first RTT sample', () => {
+  it('is not persistent for packets that were sent before the first RTT sample [REL-13]', () => {
     const trace = new Trace();
     trace.send(0);
     trace.send(500_000);
@@ -315,7 +315,7 @@ describe('congestion', () => {
     expect(trace.congestion).not.toContain('persistent');
   });
 
-  it('is not what the loss of a datagram size probe means, and the probe takes no room', () => {
+  it('is not what the loss of a datagram size probe means, and the probe takes no room [MTU-6]', () => {
     const trace = new Trace();
     trace.send(0, CONTROL, 62_000, true);
     expect(trace.recovery.bytesInFlight).toBe(0);
@@ -327,7 +327,7 @@ describe('congestion', () => {
 });
 
 describe('the room for sending', () => {
-  it('is the window, or the peer’s buffer where that is smaller, less what is in flight', () => {
+  it('is the window, or the peer’s buffer where that is smaller, less what is in flight [CC-1]', () => {
     const trace = new Trace(5_000);
     expect(trace.recovery.roomBytes).toBe(5_000);
     trace.send(0);
@@ -335,7 +335,7 @@ describe('the room for sending', () => {
     expect(new Trace().recovery.roomBytes).toBe(12_000);
   });
 
-  it('lets the congestion window grow only while that is what holds the sender back', () => {
+  it('lets the congestion window grow only while that is what holds the sender back [CC-10]', () => {
     const trace = new Trace(20_000);
     for (let round = 0; round < 100; round++) {
       for (let packet = 0; packet < 20; packet++) trace.send(round * 1_000);
@@ -366,7 +366,7 @@ describe('the room for sending', () => {
     expect(trace.recovery.roomBytes).toBeGreaterThan(0);
   });
 
-  it('takes packets only in the order of their numbers', () => {
+  it('takes packets only in the order of their numbers [PKT-12]', () => {
     const trace = new Trace();
     const first = trace.recovery.takeNumber(CONTROL);
     trace.recovery.takeNumber(CONTROL);
@@ -389,7 +389,7 @@ describe('a burst', () => {
     return new Trace(Number.MAX_SAFE_INTEGER, controller);
   }
 
-  it('is half of the window, at least 128 KiB and at most 1 MiB', () => {
+  it('is half of the window, at least 128 KiB and at most 1 MiB [CC-5]', () => {
     expect(open(100_000).recovery.roomBytes).toBe(100_000);
     expect(open(200_000).recovery.roomBytes).toBe(131_072);
     expect(open(800_000).recovery.roomBytes).toBe(400_000);

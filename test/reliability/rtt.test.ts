@@ -12,13 +12,13 @@ describe('the RTT estimator', () => {
     expect(rtt.ptoMicros).toBe(32_000);
   });
 
-  it('takes the first sample whole, whatever delay the peer claims', () => {
+  it('takes the first sample whole, whatever delay the peer claims [REL-4]', () => {
     const rtt = new RttEstimator();
     rtt.update(micros(800), micros(700));
     expect([rtt.smoothedMicros, rtt.varianceMicros, rtt.minMicros]).toEqual([800, 400, 800]);
   });
 
-  it('takes the deviation from the smoothed RTT before it moves, not from the minimum', () => {
+  it('takes the deviation from the smoothed RTT before it moves, not from the minimum [REL-3]', () => {
     const rtt = new RttEstimator();
     rtt.update(micros(800), micros(0));
     rtt.update(micros(1_600), micros(0));
@@ -42,7 +42,7 @@ describe('the RTT estimator', () => {
     expect(rtt.minMicros).toBe(800);
   });
 
-  it('believes at most 2 ms of delay', () => {
+  it('believes at most 2 ms of delay [REL-5]', () => {
     const rtt = new RttEstimator();
     rtt.update(micros(1_000), micros(0));
     rtt.update(micros(9_000), micros(8_000));

@@ -107,7 +107,7 @@ const proofFor = (
 ) => admissionProof(nodeSuite, secret, connection.handshakeHash, nonce, role);
 
 describe('a client with the cluster secret and without the admission secret', () => {
-  it('is not admitted by a proof made up, of another secret, or of another role', async () => {
+  it('is not admitted by a proof made up, of another secret, or of another role [ADM-1]', async () => {
     const connection = await connect();
     const makers = [
       () => random(32),
@@ -133,7 +133,7 @@ describe('a client with the cluster secret and without the admission secret', ()
     expect(cluster.coordinator.nodes).toHaveLength(2);
   });
 
-  it('is not admitted by a proof of an earlier nonce, or without a challenge', async () => {
+  it('is not admitted by a proof of an earlier nonce, or without a challenge [ADM-3] [ADM-6]', async () => {
     const connection = await connect();
     const old = proofFor(connection, await challenge(connection));
     const fresh = await challenge(connection);
@@ -144,7 +144,7 @@ describe('a client with the cluster secret and without the admission secret', ()
     expect(cluster.coordinator.nodes).toHaveLength(2);
   });
 
-  it('cannot take the place of a node that is up, or report for it', async () => {
+  it('cannot take the place of a node that is up, or report for it [ADM-7]', async () => {
     const connection = await connect();
     const victim = cluster.coordinator.nodes[0]!;
     const nonce = await challenge(connection, victim.nodeId);
@@ -171,7 +171,7 @@ describe('a client with the cluster secret and without the admission secret', ()
     await node.close();
   });
 
-  it('cannot commit what no node stored, nor make itself a replica', async () => {
+  it('cannot commit what no node stored, nor make itself a replica [DEFS-8]', async () => {
     const connection = await connect();
     const nodeId = cluster.coordinator.nodes[0]!.nodeId;
     const token = random(8);
@@ -190,7 +190,7 @@ describe('a client with the cluster secret and without the admission secret', ()
     await expect(app.whereIs(forged)).rejects.toMatchObject({ code: 'GRAMLINE_NOT_FOUND' });
   });
 
-  it('cannot turn a true receipt into one for other bytes, another node, token or size', async () => {
+  it('cannot turn a true receipt into one for other bytes, another node, token or size [DEFS-8]', async () => {
     const [first, second] = cluster.coordinator.nodes;
     const connection = await connect();
     const atNode = await connect(cluster.secret, first!.address, Role.CLIENT);
@@ -236,7 +236,7 @@ describe('a client with the cluster secret and without the admission secret', ()
     await code(connection, QueryKind.RELEASE, tokenQuery, { token: other });
   });
 
-  it('cannot order a node to delete, whatever role it claims', async () => {
+  it('cannot order a node to delete, whatever role it claims [ADM-5]', async () => {
     const raw = new Uint8Array(Buffer.from(hash, 'hex'));
     for (const role of [Role.CLIENT, Role.NODE, Role.COORDINATOR]) {
       for (const { address } of cluster.coordinator.nodes) {
@@ -279,7 +279,7 @@ describe('a secret with fewer rights', () => {
     ['writeOnly', WRITES],
     ['readWrite', [...READS, ...WRITES]],
     ['nodeOnly', ['JOIN']],
-  ] as const)('may ask a coordinator, as %s, exactly what it says', async (name, allowed) => {
+  ] as const)('may ask a coordinator, as %s, exactly what it says [MSG-6]', async (name, allowed) => {
     const connection = await connect(secrets[name]);
     for (const [query, { kind, body }] of Object.entries(coordinatorQueries)) {
       const answer = (await connection.query(kind, body())).code;
@@ -299,24 +299,27 @@ describe('a secret with fewer rights', () => {
     ['readOnly', ResultCode.OK, ResultCode.DENIED],
     ['writeOnly', ResultCode.DENIED, ResultCode.OK],
     ['nodeOnly', ResultCode.DENIED, ResultCode.DENIED],
-  ] as const)('may read and store at a node, as %s, exactly what it says', async (name, reads, stores) => {
-    const connection = await connect(secrets[name], cluster.nodes[0]!.address, Role.CLIENT);
-    const reading = connection.call(QueryKind.READ, encodeMessage(readQuery, read()), {
-      receives: true,
-    });
-    expect((await reading.reply).code).toBe(reads);
-    reading.receive.stop(ResultCode.ABORTED);
-    const storing = connection.call(
-      QueryKind.STORE,
-      encodeMessage(storeQuery, { token: random(8), bytes: 3 }),
-      {
-        sends: true,
-      },
-    );
-    const written = storing.send.write({ encoding: 0, plainBytes: 3, dataLeft: 0, payload: random(3) });
-    written.catch(() => undefined);
-    expect((await storing.reply).code).toBe(stores);
-  });
+  ] as const)(
+    'may read and store at a node, as %s, exactly what it says [MSG-6]',
+    async (name, reads, stores) => {
+      const connection = await connect(secrets[name], cluster.nodes[0]!.address, Role.CLIENT);
+      const reading = connection.call(QueryKind.READ, encodeMessage(readQuery, read()), {
+        receives: true,
+      });
+      expect((await reading.reply).code).toBe(reads);
+      reading.receive.stop(ResultCode.ABORTED);
+      const storing = connection.call(
+        QueryKind.STORE,
+        encodeMessage(storeQuery, { token: random(8), bytes: 3 }),
+        {
+          sends: true,
+        },
+      );
+      const written = storing.send.write({ encoding: 0, plainBytes: 3, dataLeft: 0, payload: random(3) });
+      written.catch(() => undefined);
+      expect((await storing.reply).code).toBe(stores);
+    },
+  );
 
   it('lets a client fail with a sentence, and change nothing', async () => {
     const reader = cluster.client({ secret: secrets.readOnly });

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { recordingSuite } from '../../sim/recording-suite.ts';
 import { millis, type PacketNumber, seconds } from '../../src/base/units.ts';
+import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import { CreditPool } from '../../src/reliability/index.ts';
 import {
   ASSEMBLY_SLACK_BYTES,
@@ -64,7 +66,7 @@ describe('a flow', () => {
     expect(left[0]).toBe(knowsEnd ? 3_000_000 - 65_536 : -1);
   });
 
-  it('may be empty: one record of no bytes', () => {
+  it('may be empty: one record of no bytes [REC-19]', () => {
     const pair = SessionPair.live();
     const { reader, state } = transfer(pair, NOTHING, 1_000);
     pair.right.onEvent = () => reader.pump();
@@ -73,7 +75,7 @@ describe('a flow', () => {
     expect(reader.done).toBe(true);
   });
 
-  it('is delivered when all of it was opened, though its reader has taken nothing', () => {
+  it('is delivered when all of it was opened, though its reader has taken nothing [FLOW-14] [FLOW-15]', () => {
     const pair = SessionPair.live();
     const { reader, state } = transfer(pair, pattern(10_000), 10_000);
     pair.runUntil(() => state.delivered, seconds(1));
@@ -98,7 +100,7 @@ describe('a flow', () => {
 });
 
 describe('credit', () => {
-  it('is never passed by the sender, however it is granted', () => {
+  it('is never passed by the sender, however it is granted [FLOW-2] [FLOW-3] [FLOW-13]', () => {
     const grants = fc.array(fc.record({ more: fc.nat(200_000), wait: fc.nat(5) }), { maxLength: 20 });
     fc.assert(
       fc.property(grants, fc.constantFrom(300, 1_000, 40_000, 65_536), (steps, recordBytes) => {
@@ -147,7 +149,7 @@ describe('credit', () => {
     expect(written).toBe(SEND_FLOW_BYTES_MAX / 65_536);
   });
 
-  it('reaches a sender whose next record is larger than what it knows to be left', () => {
+  it('reaches a sender whose next record is larger than what it knows to be left [FLOW-4]', () => {
     // The smallest window, of exactly one full record, and records that do not divide it.
     const pool = new CreditPool(FLOW_WINDOW_BYTES_MIN);
     const pair = SessionPair.live({ responder: { pool } });
@@ -199,7 +201,7 @@ describe('credit', () => {
     expect(puppet.session.openReceive(10, true)).toBe(FLOW_WINDOW_BYTES);
   });
 
-  it('is reported at least every 256 KiB and each quarter of the window', () => {
+  it('is reported at least every 256 KiB and each quarter of the window [FLOW-4]', () => {
     const puppet = new Puppet('initiator');
     puppet.session.openReceive(0, true);
     for (let number = 0; number < 4; number++) {
@@ -224,8 +226,82 @@ describe('credit', () => {
   });
 });
 
+describe('the records of a sender', () => {
+  const resend = (flowId: number, record: number): Frame => ({ type: FrameType.RESEND, flowId, record });
+  const bytesOf = (segments: readonly SegmentPacket[]): Uint8Array => {
+    const sealed = new Uint8Array(segments[0]!.sealedBytes);
+    for (const { offset, payload } of segments) sealed.set(payload, offset);
+    return sealed;
+  };
+
+  function sendingFlow(options: ConstructorParameters<typeof Puppet>[1] = {}) {
+    const puppet = new Puppet('initiator', options);
+    const id = puppet.session.query(1, NOTHING)!;
+    puppet.session.openSend(id, 1_000_000);
+    return { puppet, id };
+  }
+
+  it('that fit one segment on every path are never cut, however full the datagram is [REC-22]', () => {
+    const { puppet, id } = sendingFlow();
+    const segments: SegmentPacket[] = [];
+    const lengths = [1_131, 1_131, 100, 1_131, 700, 600, 1_000, 5, 1_131];
+    let left = lengths.reduce((sum, length) => sum + length, 0);
+    for (const length of lengths) {
+      left -= length;
+      puppet.session.writeRecord(id, record(length, left));
+      segments.push(...puppet.said().segments);
+    }
+    // The first of them all together, too, so that they meet in one datagram.
+    puppet.send(...lengths.map((_, index) => resend(id, index)));
+    segments.push(...puppet.wait(millis(20)).segments);
+    expect(segments.length).toBeGreaterThan(lengths.length);
+    for (const { payload, sealedBytes, offset } of segments)
+      expect([offset, payload.length]).toEqual([0, sealedBytes]);
+  });
+
+  it('are sent again as the same ciphertext, under no nonce that was used before [REC-13] [REC-2] [SEG-4]', () => {
+    const nonces = new Set<string>();
+    let repeated = 0;
+    const suite = recordingSuite(nodeSuite, (keyId, nonce) => {
+      const name = `${keyId} ${nonce}`;
+      if (nonces.has(name)) repeated += 1;
+      nonces.add(name);
+    });
+    const { puppet, id } = sendingFlow({ suite });
+    puppet.session.writeRecord(id, record(5_000, 600));
+    const first = puppet.said().segments;
+    const numbers = new Set(first.map(({ number }) => number));
+    expect(first.length).toBeGreaterThan(3);
+    puppet.send(resend(id, 0));
+    const second = puppet.wait(millis(5)).segments;
+    expect(second.length).toBeGreaterThanOrEqual(first.length);
+    expect(second.some(({ number }) => numbers.has(number))).toBe(false);
+    expect(same(bytesOf(second), bytesOf(first))).toBe(true);
+    // Nothing acknowledges them: timeouts send slices of the same, too.
+    for (const { offset, payload } of puppet.wait(seconds(3)).segments)
+      expect(same(payload, bytesOf(first).subarray(offset, offset + payload.length))).toBe(true);
+    // Further records, also of another flow, have nonces of their own.
+    puppet.session.writeRecord(id, record(600, 0));
+    const other = puppet.session.query(1, NOTHING)!;
+    puppet.session.openSend(other, 1_000);
+    puppet.session.writeRecord(other, record(700, 0));
+    puppet.wait(millis(20));
+    expect([nonces.size > 5, repeated]).toEqual([true, 0]);
+  });
+
+  it('do not leave towards the answerer before there is credit [FLOW-2]', () => {
+    const puppet = new Puppet('initiator');
+    const id = puppet.session.query(1, NOTHING)!;
+    puppet.session.openSend(id, 0);
+    puppet.session.writeRecord(id, record(500, 0));
+    expect(puppet.wait(seconds(1)).segments).toEqual([]);
+    puppet.send(credit(id, 500));
+    expect(puppet.said().segments).toHaveLength(1);
+  });
+});
+
 describe('a record that its sender still keeps, though it has been opened', () => {
-  it('is answered with CREDIT when it comes again, once', () => {
+  it('is answered with CREDIT when it comes again, once [REC-20]', () => {
     const puppet = new Puppet('initiator');
     puppet.session.openReceive(0, true);
     puppet.record(0, 0, 0, -1, pattern(100));
@@ -248,7 +324,7 @@ describe('a record that its sender still keeps, though it has been opened', () =
 });
 
 describe('the maximum of flows', () => {
-  it('is 256 of each direction: one more is refused, and taken when one ends', () => {
+  it('is 256 of each direction: one more is refused, and taken when one ends [FLOW-8] [LIM-1]', () => {
     const pool = new CreditPool(1e9);
     const puppet = new Puppet('initiator', { pool });
     for (let flow = 0; flow < FLOWS_MAX; flow++) {
@@ -305,7 +381,7 @@ describe('records of a few bytes', () => {
 });
 
 describe('the early end of a flow', () => {
-  it('by the receiver reaches the sender with its code, whatever is lost', () => {
+  it('by the receiver reaches the sender with its code, whatever is lost [FLOW-10]', () => {
     const pair = SessionPair.live({ faults: { loss: 0.3 }, seed: 5 });
     const { id } = transfer(pair, pattern(2_000_000), 65_536);
     pair.run(millis(5));
@@ -321,7 +397,7 @@ describe('the early end of a flow', () => {
     expect(pair.right.session.memory.heldBytes).toBe(0);
   });
 
-  it('by the sender reaches the receiver with its code, whatever is lost', () => {
+  it('by the sender reaches the receiver with its code, whatever is lost [FLOW-11]', () => {
     const pair = SessionPair.live({ faults: { loss: 0.3 }, seed: 6 });
     const { id } = transfer(pair, pattern(2_000_000), 65_536);
     pair.run(millis(5));
@@ -349,7 +425,7 @@ describe('the early end of a flow', () => {
     }
   });
 
-  it('is remembered when it comes before the flow was opened', () => {
+  it('is remembered when it comes before the flow was opened [FLOW-12]', () => {
     const puppet = new Puppet('responder');
     puppet.send({ type: FrameType.QUERY, id: 0, kind: 1, body: NOTHING });
     puppet.send({ type: FrameType.STOP, flowId: 0, code: 10 });
@@ -376,7 +452,7 @@ describe('the early end of a flow', () => {
     expect(puppet.events()).toEqual([{ kind: 'flow-ended', flowId: 2, sending: true, code: 10 }]);
   });
 
-  it('lets recovery rest: segments of an ended flow do not keep the timer going', () => {
+  it('lets recovery rest: segments of an ended flow do not keep the timer going [REL-12]', () => {
     const pair = SessionPair.live();
     const { id } = transfer(pair, pattern(200_000), 65_536);
     pair.run(millis(2));
@@ -408,7 +484,7 @@ describe('the early end of a flow', () => {
 });
 
 describe('short flows', () => {
-  it('are sent before long ones', () => {
+  it('are sent before long ones [CC-4]', () => {
     const pair = SessionPair.live();
     const long = transfer(pair, pattern(3_000_000), 65_536);
     pair.right.onEvent = () => long.reader.pump();

@@ -228,7 +228,7 @@ describe('a handshake', () => {
     expect(hashes[0]).not.toEqual(hashes[1]);
   });
 
-  it('sends no COOKIE that is three times as long as its HELLO', () => {
+  it('sends no COOKIE that is three times as long as its HELLO [HS-24]', () => {
     const hello = poll(makeInitiator())!;
     const cookie = replyOf(handle(makeFront(), hello));
     expect(typeOf(cookie)).toBe(PacketType.COOKIE);
@@ -269,7 +269,7 @@ describe('a handshake', () => {
 });
 
 describe('a stranger at the front port', () => {
-  it('gets no byte for a HELLO with a wrong MAC, whichever bit is wrong', () => {
+  it('gets no byte for a HELLO with a wrong MAC, whichever bit is wrong [HELLO-2]', () => {
     const front = makeFront();
     for (const hello of [poll(makeInitiator())!, provenHello(makeFront(), makeInitiator())]) {
       for (let bit = 0; bit < hello.length * 8; bit++) {
@@ -281,7 +281,7 @@ describe('a stranger at the front port', () => {
     expect(front.dropped.get('mac')).toBeGreaterThan(0);
   });
 
-  it('gets no byte for any truncation, nor for bytes behind a good HELLO', () => {
+  it('gets no byte for any truncation, nor for bytes behind a good HELLO [PKT-15] [PKT-4]', () => {
     const front = makeFront();
     const hello = poll(makeInitiator())!;
     for (let length = 0; length < hello.length; length++)
@@ -307,7 +307,7 @@ describe('a stranger at the front port', () => {
     );
   });
 
-  it('gets no byte for a secret that is not known here', () => {
+  it('gets no byte for a secret that is not known here [HELLO-3]', () => {
     const front = makeFront();
     expect(handle(front, poll(makeInitiator({ keys: OTHER_SECRET.keys }))!)).toBeUndefined();
     expect(front.dropped.get('secret id')).toBe(1);
@@ -330,7 +330,7 @@ describe('a stranger at the front port', () => {
 });
 
 describe('a HELLO with a cookie', () => {
-  it('gets only a COOKIE from another address or port', () => {
+  it('gets only a COOKIE from another address or port [HS-11] [COOKIE-1]', () => {
     const front = makeFront();
     const hello = provenHello(front, makeInitiator());
     expect(typeOf(replyOf(handle(front, hello, START, '10.0.0.6', PORT)))).toBe(PacketType.COOKIE);
@@ -338,7 +338,7 @@ describe('a HELLO with a cookie', () => {
     expect(handle(front, hello)?.kind).toBe('accept');
   });
 
-  it('gets only a COOKIE when the cookie is of another tag, another front or too old', () => {
+  it('gets only a COOKIE when the cookie is of another tag, another front or too old [HS-11] [COOKIE-2]', () => {
     const front = makeFront();
     const hello = provenHello(front, makeInitiator());
     expect(typeOf(replyOf(handle(front, altered(hello, { tag: { high: 1, low: 2 } }))))).toBe(
@@ -349,7 +349,7 @@ describe('a HELLO with a cookie', () => {
     expect(typeOf(replyOf(handle(front, hello, late)))).toBe(PacketType.COOKIE);
   });
 
-  it('and the same Noise message gets the same WELCOME, and is accepted once', () => {
+  it('and the same Noise message gets the same WELCOME, and is accepted once [HS-17]', () => {
     const front = makeFront();
     const hello = provenHello(front, makeInitiator());
     const first = handle(front, hello);
@@ -360,7 +360,7 @@ describe('a HELLO with a cookie', () => {
       expect(replyOf(handle(front, hello, START + copy * 1_000))).toEqual(bytes);
   });
 
-  it('is accepted anew after it was refused', () => {
+  it('is accepted anew after it was refused [HS-20]', () => {
     const front = makeFront();
     const hello = provenHello(front, makeInitiator());
     const outcome = handle(front, hello);
@@ -369,7 +369,7 @@ describe('a HELLO with a cookie', () => {
     expect(handle(front, hello)?.kind).toBe('accept');
   });
 
-  it('of another version is told so: REFUSED, but a COOKIE before the address is proven', () => {
+  it('of another version is told so: REFUSED, but a COOKIE before the address is proven [HS-19] [PKT-7]', () => {
     const front = makeFront();
     const initiator = makeInitiator();
     const hello = provenHello(front, initiator);
@@ -381,7 +381,7 @@ describe('a HELLO with a cookie', () => {
     expect(initiator.outcome).toMatchObject({ kind: 'refused', code: ResultCode.UNSUPPORTED });
   });
 
-  it('whose Noise message was made under another prologue or psk is dropped', () => {
+  it('whose Noise message was made under another prologue or psk is dropped [HS-3] [HS-13]', () => {
     const front = makeFront();
     const elsewhere = makeFront();
     elsewhere.clusterId = new Uint8Array(16).fill(1);
@@ -397,7 +397,7 @@ describe('a HELLO with a cookie', () => {
 });
 
 describe('the memory of accepted handshakes', () => {
-  it('is bounded: one more initiator is told that the front is busy, until cookies have died', () => {
+  it('is bounded: one more initiator is told that the front is busy, until cookies have died [HS-20]', () => {
     // Each entry costs a real handshake, so three stand for 65,536.
     expect(FRONT_ACCEPTED_MAX).toBe(65_536);
     const random = new Random(1);
@@ -422,7 +422,7 @@ describe('the memory of accepted handshakes', () => {
 });
 
 describe('secrets', () => {
-  it('may be two at once, each with its own rights', () => {
+  it('may be two at once, each with its own rights [SECRET-3]', () => {
     const front = makeFront([SECRET, OTHER_SECRET]);
     const rights = [SECRET, OTHER_SECRET].map(({ keys }, index) => {
       const outcome = handle(front, provenHello(front, makeInitiator({ keys }, 20 + index)));
@@ -443,7 +443,7 @@ describe('secrets', () => {
 });
 
 describe('an initiator', () => {
-  it('gives up after its tries, each twice as far from the last', () => {
+  it('gives up after its tries, each twice as far from the last [HS-18]', () => {
     const initiator = makeInitiator();
     const sentAt: number[] = [];
     for (let now: number = START; initiator.outcome === undefined; now = initiator.nextTimeout() ?? now) {
@@ -454,7 +454,7 @@ describe('an initiator', () => {
     expect(initiator.outcome).toEqual({ kind: 'unanswered' });
   });
 
-  it('has all its tries again once a cookie came', () => {
+  it('has all its tries again once a cookie came [HS-18]', () => {
     const front = makeFront();
     const initiator = makeInitiator();
     let cookie: Uint8Array | undefined;
@@ -471,7 +471,7 @@ describe('an initiator', () => {
     expect(sent).toBe(4 + HANDSHAKE_TRIES_MAX);
   });
 
-  it('takes nothing from strangers: packets without the secret, or for another tag', () => {
+  it('takes nothing from strangers: packets without the secret, or for another tag [HS-14]', () => {
     const front = makeFront();
     const initiator = makeInitiator();
     poll(initiator);
@@ -493,14 +493,14 @@ describe('an initiator', () => {
     expect(poll(own)).toBeDefined();
   });
 
-  it('is told which cluster answers, and may insist on its own', () => {
+  it('is told which cluster answers, and may insist on its own [HS-23]', () => {
     const front = makeFront();
     const initiator = makeInitiator({ clusterId: new Uint8Array(16).fill(1) });
     initiator.handleDatagram(START, replyOf(handle(front, poll(initiator)!)));
     expect(initiator.outcome).toEqual({ kind: 'other-cluster', clusterId: CLUSTER });
   });
 
-  it('takes a new cookie for the one that grew old, with the same Noise message', () => {
+  it('takes a new cookie for the one that grew old, with the same Noise message [HS-21]', () => {
     const front = makeFront();
     const initiator = makeInitiator();
     const first = decodePacket(provenHello(front, initiator));
@@ -539,7 +539,7 @@ describe('an initiator', () => {
 });
 
 describe('a machine in the middle without the secret', () => {
-  it('cannot put its own key into either message', () => {
+  it('cannot put its own key into either message [HS-3] [HS-22]', () => {
     const front = makeFront();
     const initiator = makeInitiator();
     const hello = decodePacket(provenHello(front, initiator));

@@ -5,7 +5,7 @@ import { CloseCode, FrameType } from '../../src/wire/index.ts';
 import { makeSession, PARAMETERS, Puppet, SessionPair } from '../support/session-pair.ts';
 
 describe('the life of a session', () => {
-  it('starts with a PING of the initiator, sent again until the responder answers', () => {
+  it('starts with a PING of the initiator, sent again until the responder answers [SES-3]', () => {
     const pair = new SessionPair();
     let lost = 3;
     pair.left.filter = () => lost-- <= 0;
@@ -14,7 +14,7 @@ describe('the life of a session', () => {
     expect(pair.right.events).toEqual([{ kind: 'live' }]);
   });
 
-  it('goes on for hours without work: whoever hears nothing pings', () => {
+  it('goes on for hours without work: whoever hears nothing pings [SES-11]', () => {
     const pair = SessionPair.live();
     pair.run(seconds(3_600 * 3));
     expect(pair.left.session.isOpen && pair.right.session.isOpen).toBe(true);
@@ -23,7 +23,7 @@ describe('the life of a session', () => {
     expect(pair.left.datagramsOut).toBeLessThan(2 * 3_600 * 3);
   });
 
-  it('ends when nothing is heard for the idle time that both agreed on, the smaller one', () => {
+  it('ends when nothing is heard for the idle time that both agreed on, the smaller one [SES-10] [SES-12]', () => {
     const idle = { ...PARAMETERS, idleMicros: seconds(4) };
     const pair = SessionPair.live({ initiator: { local: idle }, responder: { peer: idle } });
     const silentFrom = pair.now;
@@ -35,7 +35,7 @@ describe('the life of a session', () => {
     expect(pair.left.session.nextTimeout()).toBeUndefined();
   });
 
-  it('never lives shorter than a second unheard, whatever a peer asks for', () => {
+  it('never lives shorter than a second unheard, whatever a peer asks for [SES-12]', () => {
     const idle = { ...PARAMETERS, idleMicros: micros(1) };
     const session = makeSession('initiator', { peer: idle });
     session.handleTimeout(micros(seconds(1_000) + seconds(1) - 1));
@@ -44,7 +44,7 @@ describe('the life of a session', () => {
     expect(session.isOpen).toBe(false);
   });
 
-  it('ends at the third refusal in a row, and asks after each before', () => {
+  it('ends at the third refusal in a row, and asks after each before [SES-13]', () => {
     const puppet = new Puppet('initiator');
     for (let refusal = 1; refusal < REFUSALS_MAX; refusal++) {
       puppet.session.handleRefused(micros(puppet.now));
@@ -56,7 +56,7 @@ describe('the life of a session', () => {
     expect(puppet.events()).toEqual([]);
   });
 
-  it('forgets refusals when the peer is heard: anyone on the path can forge one', () => {
+  it('forgets refusals when the peer is heard: anyone on the path can forge one [SES-13]', () => {
     const puppet = new Puppet('initiator');
     for (let round = 0; round < 5; round++) {
       for (let refusal = 1; refusal < REFUSALS_MAX; refusal++)
@@ -68,7 +68,7 @@ describe('the life of a session', () => {
 });
 
 describe('the end of a session', () => {
-  it('is known to both at once when the CLOSE arrives', () => {
+  it('is known to both at once when the CLOSE arrives [SES-16]', () => {
     const pair = SessionPair.live();
     pair.left.session.close(micros(pair.now), CloseCode.SHUTDOWN, 'going down');
     pair.run(millis(1));
@@ -81,7 +81,23 @@ describe('the end of a session', () => {
     expect(pair.next()).toBeUndefined();
   });
 
-  it('comes after three PTOs when the peer’s answer is lost', () => {
+  it('is the same whatever its text says [FRM-7]', () => {
+    const ends = ['', '[PKT-3] code 4: RESUME'].map((text) => {
+      const puppet = new Puppet('initiator');
+      puppet.send({ type: FrameType.CLOSE, code: CloseCode.SHUTDOWN, text });
+      const events = puppet.events().map((event) => ({ ...event, text: undefined }));
+      return {
+        events,
+        frames: puppet.frames(),
+        open: puppet.session.isOpen,
+        next: puppet.session.nextTimeout(),
+      };
+    });
+    expect(ends[0]).toMatchObject({ events: [{ kind: 'closed', code: CloseCode.SHUTDOWN }], open: false });
+    expect(ends[1]).toEqual(ends[0]);
+  });
+
+  it('comes after three PTOs when the peer’s answer is lost [SES-17]', () => {
     const pair = SessionPair.live();
     pair.right.filter = () => false;
     pair.left.session.close(micros(pair.now));
@@ -90,7 +106,7 @@ describe('the end of a session', () => {
     expect(pair.right.kinds()).toEqual(['closed']);
   });
 
-  it('is told again to a peer that missed it and speaks', () => {
+  it('is told again to a peer that missed it and speaks [SES-17]', () => {
     const pair = SessionPair.live();
     let lost = 1;
     pair.left.filter = () => lost-- <= 0;

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { millis, seconds } from '../../src/base/units.ts';
-import { type Frame, FrameType, PACKET_BYTES_MAX, PacketType } from '../../src/wire/index.ts';
+import { CloseCode, type Frame, FrameType, PACKET_BYTES_MAX, PacketType } from '../../src/wire/index.ts';
 import {
   FlowReader,
   FlowWriter,
@@ -42,7 +42,7 @@ function keepSending(pair: SessionPair): void {
 }
 
 describe('the path', () => {
-  it('is not searched for its size while there is no bulk to send', () => {
+  it('is not searched for its size while there is no bulk to send [MTU-2]', () => {
     const pair = SessionPair.live(sides);
     pair.run(seconds(2));
     expect(pair.left.session.datagramBytes).toBe(1_200);
@@ -90,7 +90,7 @@ describe('the path', () => {
     },
   );
 
-  it('that is searched for its size does not look congested', () => {
+  it('that is searched for its size does not look congested [MTU-6]', () => {
     const pair = SessionPair.live({ ...sides, faults: { mtuBytes: 1_472 } });
     const started = pair.now;
     const { state } = upload(pair, pattern(1_000_000));
@@ -99,7 +99,7 @@ describe('the path', () => {
     expect(pair.now - started).toBeLessThan(millis(60));
   });
 
-  it('that shrinks in the middle of a transfer is noticed, and the transfer goes on', () => {
+  it('that shrinks in the middle of a transfer is noticed, and the transfer goes on [MTU-5]', () => {
     const pair = SessionPair.live(sides);
     keepSending(pair);
     pair.run(seconds(1));
@@ -115,7 +115,7 @@ describe('the path', () => {
     expect(pair.left.session.datagramBytes).toBe(1_472);
   });
 
-  it('never carries a datagram larger than the peer takes in', () => {
+  it('never carries a datagram larger than the peer takes in [MTU-1]', () => {
     const small = { ...LARGE, datagramBytesMax: 1_300 };
     const pair = SessionPair.live({
       initiator: { local: LARGE, peer: small },
@@ -134,7 +134,7 @@ describe('the path', () => {
     expect(Math.max(...sizes)).toBeLessThan(PACKET_BYTES_MAX);
   });
 
-  it('is not filled beyond what the peer’s socket buffer holds', () => {
+  it('is not filled beyond what the peer’s socket buffer holds [CC-1] [FLOW-7]', () => {
     const narrow = { ...PARAMETERS, windowBytes: 20_000 };
     const pair = SessionPair.live({
       initiator: { peer: narrow },
@@ -161,44 +161,47 @@ describe('the path', () => {
 });
 
 describe('keys', () => {
-  it.each([0, 0.2])('are updated by both ends in the middle of transfers, at a loss of %f', (loss) => {
-    const pair = SessionPair.live({
-      seed: 9,
-      faults: { loss, reorder: 0.1, reorderMicros: 500, duplicate: 0.05 },
-      initiator: { keySealingsMax: 40 },
-      responder: { keySealingsMax: 25 },
-    });
-    const epochs = new Set<string>();
-    for (const end of pair.ends) {
-      end.filter = (datagram) => {
-        if (datagram[0] === PacketType.SEALED) epochs.add(`${end.side}:${datagram[1]}`);
-        return true;
-      };
-    }
-    const bytes = pattern(1_500_000);
-    for (let round = 0; round < 3; round++) {
-      const { reader, state } = upload(pair, bytes, 9_000);
-      pair.runUntil(() => state.delivered, seconds(60));
-      expect(same(reader.bytes, bytes)).toBe(true);
-      const replies: number[] = [];
-      pair.right.onEvent = (event) => {
-        if (event.kind === 'query') pair.right.session.reply(event.id, 0, event.body);
-      };
-      pair.left.onEvent = (event) => {
-        if (event.kind === 'reply') replies.push(event.id);
-      };
-      for (let count = 0; count < 60; count++) {
-        pair.left.session.query(1, pattern(1_000));
-        pair.run(millis(1));
+  it.each([0, 0.2])(
+    'are updated by both ends in the middle of transfers, at a loss of %f [KEY-8]',
+    (loss) => {
+      const pair = SessionPair.live({
+        seed: 9,
+        faults: { loss, reorder: 0.1, reorderMicros: 500, duplicate: 0.05 },
+        initiator: { keySealingsMax: 40 },
+        responder: { keySealingsMax: 25 },
+      });
+      const epochs = new Set<string>();
+      for (const end of pair.ends) {
+        end.filter = (datagram) => {
+          if (datagram[0] === PacketType.SEALED) epochs.add(`${end.side}:${datagram[1]}`);
+          return true;
+        };
       }
-      pair.runUntil(() => replies.length === 60, seconds(60));
-    }
-    expect(pair.left.session.isOpen && pair.right.session.isOpen).toBe(true);
-    // All four values on the wire: the epoch went round.
-    expect(epochs.size).toBe(8);
-  });
+      const bytes = pattern(1_500_000);
+      for (let round = 0; round < 3; round++) {
+        const { reader, state } = upload(pair, bytes, 9_000);
+        pair.runUntil(() => state.delivered, seconds(60));
+        expect(same(reader.bytes, bytes)).toBe(true);
+        const replies: number[] = [];
+        pair.right.onEvent = (event) => {
+          if (event.kind === 'query') pair.right.session.reply(event.id, 0, event.body);
+        };
+        pair.left.onEvent = (event) => {
+          if (event.kind === 'reply') replies.push(event.id);
+        };
+        for (let count = 0; count < 60; count++) {
+          pair.left.session.query(1, pattern(1_000));
+          pair.run(millis(1));
+        }
+        pair.runUntil(() => replies.length === 60, seconds(60));
+      }
+      expect(pair.left.session.isOpen && pair.right.session.isOpen).toBe(true);
+      // All four values on the wire: the epoch went round.
+      expect(epochs.size).toBe(8);
+    },
+  );
 
-  it('of the epoch before open control packets for three PTOs and no longer', () => {
+  it('of the epoch before open control packets for three PTOs and no longer [KEY-11]', () => {
     const puppet = new Puppet('initiator');
     const old = new Puppet('initiator');
     const notice = (kind: number): Frame => ({ type: FrameType.NOTICE, kind, body: NOTHING });
@@ -212,7 +215,7 @@ describe('keys', () => {
     expect(puppet.dropped('seal')).toBe(1);
   });
 
-  it('are updated after an hour, however little was sealed', () => {
+  it('are updated after an hour, however little was sealed [KEY-5]', () => {
     const pair = SessionPair.live();
     const epochs: number[] = [];
     pair.left.filter = (datagram) => {
@@ -226,7 +229,7 @@ describe('keys', () => {
     expect(pair.right.session.isOpen).toBe(true);
   });
 
-  it('are not updated before a packet of the epoch was acknowledged', () => {
+  it('are not updated before a packet of the epoch was acknowledged [KEY-12]', () => {
     const pair = SessionPair.live({ initiator: { keySealingsMax: 3 } });
     const epochs = new Set<number>();
     pair.left.filter = (datagram) => {
@@ -242,7 +245,7 @@ describe('keys', () => {
     expect(epochs).toEqual(new Set([0, 1]));
   });
 
-  it('that are worn out and could not be updated end the session', () => {
+  it('that are worn out and could not be updated end the session [KEY-13]', () => {
     const pair = SessionPair.live({ initiator: { keySealingsMax: 3, keySealingsLimit: 20 } });
     pair.right.filter = () => false;
     for (let count = 0; count < 30; count++) {
@@ -252,7 +255,18 @@ describe('keys', () => {
     expect(pair.left.session.isOpen).toBe(false);
   });
 
-  it('are not updated while a record of the epoch before may be sent again', () => {
+  it('and packet numbers that are used up end the session, too [PKT-17]', () => {
+    const puppet = new Puppet('initiator', { packetNumberLimit: 20 });
+    const closes: Frame[] = [];
+    for (let count = 0; count < 30 && puppet.session.isOpen; count++) {
+      puppet.session.notify(1, Uint8Array.of(count));
+      closes.push(...puppet.wait(millis(1)).frames.filter(({ type }) => type === FrameType.CLOSE));
+    }
+    expect(puppet.session.isOpen).toBe(false);
+    expect(closes).toMatchObject([{ code: CloseCode.LIMIT }]);
+  });
+
+  it('are not updated while a record of the epoch before may be sent again [REC-4]', () => {
     const pair = SessionPair.live({ initiator: { keySealingsMax: 5 } });
     const id = pair.left.session.query(1, NOTHING)!;
     pair.right.session.openReceive(id, true);

@@ -13,14 +13,14 @@ import { clauseOf, makeSession, Puppet, pattern, SessionPair } from '../support/
 const NOTHING = new Uint8Array(0);
 
 describe('queries', () => {
-  it('have even ids at the initiator and odd ones at the responder', () => {
+  it('have even ids at the initiator and odd ones at the responder [QRY-1]', () => {
     const initiator = makeSession('initiator');
     const responder = makeSession('responder');
     expect([1, 2, 3].map(() => initiator.query(1, NOTHING))).toEqual([0, 2, 4]);
     expect([1, 2, 3].map(() => responder.query(1, NOTHING))).toEqual([1, 3, 5]);
   });
 
-  it('are refused at the maximum plus one, and taken again after a reply', () => {
+  it('are refused at the maximum plus one, and taken again after a reply [QRY-6] [LIM-1]', () => {
     const puppet = new Puppet('initiator');
     for (let count = 0; count < QUERIES_OUTSTANDING_MAX; count++) {
       expect(puppet.session.query(1, NOTHING)).toBe(count * 2);
@@ -31,7 +31,7 @@ describe('queries', () => {
     expect(puppet.session.query(1, NOTHING)).toBeUndefined();
   });
 
-  it('of the peer are answered as busy at the maximum plus one, without being carried out', () => {
+  it('of the peer are answered as busy at the maximum plus one, without being carried out [QRY-6]', () => {
     const puppet = new Puppet('initiator');
     for (let count = 0; count <= QUERIES_OUTSTANDING_MAX; count++) {
       puppet.send({ type: FrameType.QUERY, id: 1 + 2 * count, kind: 1, body: NOTHING });
@@ -50,7 +50,7 @@ describe('queries', () => {
     expect(puppet.events()).toHaveLength(1);
   });
 
-  it('are carried out once, however often they arrive in new packets', () => {
+  it('are carried out once, however often they arrive in new packets [QRY-3]', () => {
     const puppet = new Puppet('initiator');
     for (let copy = 0; copy < 5; copy++)
       puppet.send({ type: FrameType.QUERY, id: 3, kind: 1, body: pattern(4) });
@@ -62,7 +62,7 @@ describe('queries', () => {
     expect(puppet.events()).toEqual([]);
   });
 
-  it('share a datagram when they are asked together', () => {
+  it('share a datagram when they are asked together [SES-8]', () => {
     const puppet = new Puppet('initiator');
     for (let count = 0; count < 20; count++) puppet.session.query(1, pattern(10));
     const before = puppet.session.counts.datagramsSent;
@@ -70,7 +70,7 @@ describe('queries', () => {
     expect(puppet.session.counts.datagramsSent - before).toBe(1);
   });
 
-  it('are sent again until they are answered, and not after', () => {
+  it('are sent again until they are answered, and not after [QRY-4]', () => {
     const pair = SessionPair.live();
     let lost = 2;
     pair.left.filter = () => lost-- <= 0;
@@ -84,7 +84,7 @@ describe('queries', () => {
     expect(pair.left.kinds()).toEqual(['reply']);
   });
 
-  it('are in the probe itself when the peer is silent: a lost query costs one timeout, not two', () => {
+  it('are in the probe itself when the peer is silent: a lost query costs one timeout, not two [REL-11]', () => {
     const puppet = new Puppet('initiator');
     puppet.session.query(1, pattern(3));
     puppet.said();
@@ -93,7 +93,7 @@ describe('queries', () => {
     expect(frames).toContainEqual({ type: FrameType.PING });
   });
 
-  it('probe even when the window is more than full and nothing comes back', () => {
+  it('probe even when the window is more than full and nothing comes back [REL-11]', () => {
     const puppet = new Puppet('initiator');
     for (let count = 0; count < 200; count++) puppet.session.query(1, pattern(1_000));
     const before = puppet.said().frames.length;
@@ -103,7 +103,7 @@ describe('queries', () => {
     }
   });
 
-  it('are not like notices, which are not sent again when lost', () => {
+  it('are not like notices, which are not sent again when lost [FRM-8]', () => {
     const pair = SessionPair.live();
     let lost = 1;
     pair.left.filter = () => lost-- <= 0;
@@ -122,7 +122,7 @@ describe('queries', () => {
     expect(event).toEqual({ kind: 'notice', notice: 1, body: pattern(8) });
   });
 
-  it('end with their ids: the book says so, and gives no id twice', () => {
+  it('end with their ids: the book says so, and gives no id twice [QRY-8]', () => {
     const book = new QueryBook('responder', 5);
     expect([book.open(), book.open(), book.open()]).toEqual([1, 3, 5]);
     expect(book.exhausted).toBe(true);
@@ -142,14 +142,14 @@ describe('the queues', () => {
     expect(session.isOpen).toBe(true);
   });
 
-  it('take frames up to the maximum and not one more', () => {
+  it('take frames up to the maximum and not one more [SES-18] [LIM-1]', () => {
     const outbox = new Outbox(() => true);
     const frame: Frame = { type: FrameType.STOP, flowId: 1, code: 0 };
     for (let count = 0; count < CONTROL_FRAMES_QUEUED_MAX; count++) expect(outbox.push(frame)).toBe(true);
     expect(outbox.push(frame)).toBe(false);
   });
 
-  it('end the session when a peer piles answers up and acknowledges none', () => {
+  it('end the session when a peer piles answers up and acknowledges none [SES-18]', () => {
     const puppet = new Puppet('initiator');
     // Each query beyond the outstanding ones is answered as busy, and nothing is ever sent.
     const queries = QUERIES_OUTSTANDING_MAX + CONTROL_FRAMES_QUEUED_MAX;
@@ -176,7 +176,7 @@ describe('the queues', () => {
     expect(puppet.events().filter(({ kind }) => kind === 'query')).toHaveLength(1);
   });
 
-  it('send lost frames before new ones, in order, and a PING before all', () => {
+  it('send lost frames before new ones, in order, and a PING before all [REL-8]', () => {
     const outbox = new Outbox((frame) => frame.type !== FrameType.QUERY);
     const stop = (flowId: number): Frame => ({ type: FrameType.STOP, flowId, code: 0 });
     const lost = stop(9);

@@ -205,7 +205,7 @@ describe('a session that is half-open', () => {
     expect(stateOf(puppet)).toBe(kind === 'CLOSE' ? 'closed' : 'open');
   });
 
-  it('does not become live by anything that is not authenticated', () => {
+  it('does not become live by anything that is not authenticated [SES-9]', () => {
     const puppet = halfOpen();
     for (const packet of Object.values(FRONT_PACKETS)) puppet.deliver(encode(packet));
     puppet.segment({ flowId: 0, record: 0, payload: pattern(100) });
@@ -216,7 +216,7 @@ describe('a session that is half-open', () => {
     expect(puppet.events()).toEqual([]);
   });
 
-  it('is given up after three seconds', () => {
+  it('is given up after three seconds [SES-4]', () => {
     const puppet = halfOpen();
     puppet.wait(seconds(3) - 1);
     expect(puppet.events()).toEqual([]);

@@ -52,7 +52,7 @@ function spoil(payload: Uint8Array): Uint8Array {
 }
 
 describe('a replayed or forged packet', () => {
-  it('is dropped, counted and answered by nothing when it is a copy of a control packet', () => {
+  it('is dropped, counted and answered by nothing when it is a copy of a control packet [REPLAY-3]', () => {
     const puppet = new Puppet('initiator');
     const notice = puppet.send({ type: FrameType.NOTICE, kind: 1, body: NOTHING });
     puppet.events();
@@ -65,7 +65,7 @@ describe('a replayed or forged packet', () => {
     expect(puppet.wait(millis(10)).frames).toEqual([]);
   });
 
-  it('is dropped as too old when it is 8,192 behind', () => {
+  it('is dropped as too old when it is 8,192 behind [REPLAY-2]', () => {
     const puppet = new Puppet('initiator');
     puppet.sendNumbered(10_000, { type: FrameType.NOTICE, kind: 1, body: NOTHING });
     puppet.sendNumbered(10_000 - 8_192, { type: FrameType.NOTICE, kind: 2, body: NOTHING });
@@ -74,7 +74,7 @@ describe('a replayed or forged packet', () => {
     expect(puppet.dropped('replay')).toBe(1);
   });
 
-  it('is dropped when any one bit of a control packet was turned, and moves no window', () => {
+  it('is dropped when any one bit of a control packet was turned, and moves no window [SEAL-3] [SEAL-1] [REPLAY-1]', () => {
     const puppet = new Puppet('initiator');
     const other = new Puppet('initiator');
     const packet = other.send({ type: FrameType.NOTICE, kind: 1, body: pattern(5) });
@@ -108,13 +108,20 @@ describe('a replayed or forged packet', () => {
     expect(puppet.session.isOpen).toBe(true);
   });
 
-  it('is dropped when its tag is another session’s', () => {
+  it('is dropped when its tag is another session’s [PKT-8]', () => {
     const puppet = new Puppet('initiator');
     puppet.deliver(new Puppet('responder').send({ type: FrameType.PING }));
     expect(puppet.dropped('tag')).toBe(1);
+    const packet = puppet.send({ type: FrameType.PING });
+    for (let bit = 0; bit < 64; bit++) {
+      const other = packet.slice();
+      other[4 + (bit >>> 3)]! ^= 1 << (bit & 7);
+      puppet.deliver(other);
+    }
+    expect(puppet.dropped('tag')).toBe(1 + 64);
   });
 
-  it('is dropped when it is a segment with a number far ahead, and taken at the limit', () => {
+  it('is dropped when it is a segment with a number far ahead, and taken at the limit [SEG-5]', () => {
     const puppet = receiving();
     puppet.segment({ number: SEGMENT_NUMBER_JUMP_MAX, flowId: 0, record: 0, payload: pattern(50) });
     expect(puppet.dropped('segment number')).toBe(1);
@@ -122,7 +129,7 @@ describe('a replayed or forged packet', () => {
     expect(puppet.dropped('segment number')).toBe(1);
   });
 
-  it('is dropped and answered by nothing when it is a copy of a segment', () => {
+  it('is dropped and answered by nothing when it is a copy of a segment [SEG-7]', () => {
     const puppet = receiving();
     const [first] = cut(puppet, 0, 2_000, 2);
     const bytes = puppet.segment(first!);
@@ -132,7 +139,7 @@ describe('a replayed or forged packet', () => {
     expect(puppet.wait(millis(10)).frames).toEqual([]);
   });
 
-  it('goes by itself: packets behind it in the same datagram are taken', () => {
+  it('goes by itself: packets behind it in the same datagram are taken [PKT-13]', () => {
     const puppet = new Puppet('initiator');
     const other = new Puppet('initiator');
     const forged = other.send({ type: FrameType.NOTICE, kind: 1, body: NOTHING });
@@ -144,7 +151,7 @@ describe('a replayed or forged packet', () => {
 });
 
 describe('a forged segment', () => {
-  it('costs a RESEND of its record, after which the record opens', () => {
+  it('costs a RESEND of its record, after which the record opens [REC-18]', () => {
     const puppet = receiving();
     const [first, second] = cut(puppet, 0, 2_000, 2);
     puppet.segment(first!);
@@ -156,7 +163,7 @@ describe('a forged segment', () => {
     expect(puppet.session.readRecord(0)?.payload).toEqual(pattern(2_000));
   });
 
-  it('ends the flow as TAMPERED at the third failure', () => {
+  it('ends the flow as TAMPERED at the third failure [REC-18]', () => {
     const puppet = receiving();
     const [first, second] = cut(puppet, 0, 2_000, 2);
     for (let failure = 1; failure <= RECORD_FAILURES_MAX; failure++) {
@@ -172,7 +179,7 @@ describe('a forged segment', () => {
     expect(puppet.session.isOpen).toBe(true);
   });
 
-  it('is dropped and not acknowledged when it claims to be a whole record', () => {
+  it('is dropped and not acknowledged when it claims to be a whole record [REC-17] [ACK-1]', () => {
     const puppet = receiving();
     const [whole] = cut(puppet, 0, 500, 1);
     for (let copy = 0; copy < 10; copy++) puppet.segment({ ...whole!, payload: spoil(whole!.payload) });
@@ -182,7 +189,7 @@ describe('a forged segment', () => {
     expect(puppet.events()).toMatchObject([{ kind: 'readable' }]);
   });
 
-  it('that states another length cannot lock the record: the record is asked for anew', () => {
+  it('that states another length cannot lock the record: the record is asked for anew [SEG-8]', () => {
     const puppet = receiving();
     const [first, second] = cut(puppet, 0, 2_000, 2);
     puppet.segment({ ...first!, sealedBytes: 60_000 });
@@ -202,7 +209,7 @@ describe('a forged segment', () => {
     expect(puppet.events()).toMatchObject([{ kind: 'readable' }]);
   });
 
-  it('that used a number first does not make the true segment of that number lost', () => {
+  it('that used a number first does not make the true segment of that number lost [SEG-7]', () => {
     const puppet = receiving();
     const [first, second] = cut(puppet, 0, 2_000, 2);
     puppet.segment({ number: 0, flowId: 77, record: 0, payload: pattern(80) });
@@ -212,7 +219,7 @@ describe('a forged segment', () => {
     expect(puppet.events()).toMatchObject([{ kind: 'readable' }]);
   });
 
-  it('of later records cannot lock the next record out, and what is held stays bounded', () => {
+  it('of later records cannot lock the next record out, and what is held stays bounded [FLOW-9]', () => {
     const puppet = receiving();
     for (let record = 1; record < 3_000; record++) {
       puppet.segment({
@@ -280,7 +287,7 @@ describe('a forger on the path of a transfer', () => {
     );
   });
 
-  it('cannot stall a flow by making its segments look acknowledged: an unopened record is sent again', () => {
+  it('cannot stall a flow by making its segments look acknowledged: an unopened record is sent again [REC-20]', () => {
     const pair = SessionPair.live();
     const id = pair.left.session.query(1, NOTHING)!;
     pair.left.session.openSend(id, 0);

@@ -243,7 +243,7 @@ const CASES: readonly [string, string, () => Puppet, (puppet: Puppet) => void][]
 ];
 
 describe('an authenticated peer that breaks a rule loses the session with the clause', () => {
-  it.each(CASES)('[%s] %s', (clause, _what, start, breakRule) => {
+  it.each(CASES)('[%s] %s [SES-14]', (clause, _what, start, breakRule) => {
     const puppet = start();
     puppet.events();
     breakRule(puppet);
@@ -260,13 +260,13 @@ describe('an authenticated peer that breaks a rule loses the session with the cl
 });
 
 describe('what looks like a violation and is none', () => {
-  it('is an acknowledgement of a segment that was never sent: segment numbers can be forged', () => {
+  it('is an acknowledgement of a segment that was never sent: segment numbers can be forged [ACK-7]', () => {
     const puppet = new Puppet('initiator');
     puppet.send(ack(Space.SEGMENT, 0, 1_000));
     expect(puppet.session.isOpen).toBe(true);
   });
 
-  it('is a query id as far ahead as allowed', () => {
+  it('is a query id as far ahead as allowed [QRY-7]', () => {
     const puppet = new Puppet('initiator');
     puppet.send({ type: FrameType.QUERY, id: 1 + 2 * QUERY_IDS_AHEAD_MAX, kind: 1, body: NOTHING });
     expect(puppet.events()).toMatchObject([{ kind: 'query' }]);
@@ -284,7 +284,7 @@ describe('what looks like a violation and is none', () => {
     expect(puppet.session.isOpen).toBe(true);
   });
 
-  it('is a second reply, and credit for a flow that has ended', () => {
+  it('is a second reply, and credit for a flow that has ended [QRY-5] [FLOW-12]', () => {
     const puppet = sending();
     puppet.send({ type: FrameType.REPLY, id: 0, code: 0, body: NOTHING });
     puppet.send({ type: FrameType.REPLY, id: 0, code: 0, body: NOTHING });
@@ -306,7 +306,7 @@ describe('what looks like a violation and is none', () => {
     expect(puppet.session.isOpen).toBe(true);
   });
 
-  it('is a record that fills the credit to the last byte', () => {
+  it('is a record that fills the credit to the last byte [FLOW-3]', () => {
     const puppet = receiving();
     puppet.record(0, 1, FLOW_WINDOW_BYTES - 1_000, 0, pattern(1_000));
     expect(puppet.session.isOpen).toBe(true);

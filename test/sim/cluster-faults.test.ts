@@ -121,7 +121,7 @@ describe('a node dies', () => {
     await cluster.close();
   });
 
-  test('and comes back: its objects count again, ones it lost are struck, removed ones are deleted', async () => {
+  test('and comes back: its objects count again, ones it lost are struck, removed ones are deleted [DEFS-12]', async () => {
     const { cluster, client } = await open(24, 2);
     const [kept, lost, removed] = [1, 2, 3].map(() => contentOf(cluster.random, 3_000));
     for (const content of [kept!, lost!, removed!])
@@ -211,7 +211,7 @@ describe('the coordinator dies', () => {
     await cluster.close();
   });
 
-  test('and its nodes are not back yet: where-is says busy, not damaged', async () => {
+  test('and its nodes are not back yet: where-is says busy, not damaged [DEFS-11]', async () => {
     const { cluster, client, content } = await open(32, 1);
     const { hash } = await cluster.drive(client.role.put(content));
     cluster.coordinator.crash('process');
@@ -244,7 +244,7 @@ describe('the coordinator dies', () => {
     await cluster.close();
   });
 
-  test('and the answer to a commit is lost: the repeated commit says that it is done', async () => {
+  test('and the answer to a commit is lost: the repeated commit says that it is done [DEFS-17]', async () => {
     const { cluster, client, content } = await open(34, 2);
     // Older than a lease, so that it honours only reservations that it knows.
     await cluster.pass(40 * SECOND);
@@ -282,7 +282,7 @@ describe('the coordinator dies', () => {
 });
 
 describe('a disk', () => {
-  test('with a damaged object never serves it: reported, struck, and fetched from another node', async () => {
+  test('with a damaged object never serves it: reported, struck, and fetched from another node [DEFS-19] [DEFS-22]', async () => {
     const { cluster, client, content } = await open(41, 2);
     const { hash } = await cluster.drive(client.role.put(content, { replicas: 2 }));
     cluster.nodes[0]!.store.corrupt(hashBytes(hash), 150_000);
@@ -296,7 +296,7 @@ describe('a disk', () => {
     await cluster.close();
   });
 
-  test('with the only replica damaged: the get says so, and storing it again heals it', async () => {
+  test('with the only replica damaged: the get says so, and storing it again heals it [DEFS-11] [DEFS-22]', async () => {
     const { cluster, client, content } = await open(42, 1);
     const { hash } = await cluster.drive(client.role.put(content));
     cluster.nodes[0]!.store.corrupt(hashBytes(hash));
@@ -387,7 +387,7 @@ describe('a disk', () => {
 });
 
 describe('what is stored and not committed', () => {
-  test('is dropped after the lease; what was committed stays', async () => {
+  test('is dropped after the lease; what was committed stays [DEFS-10]', async () => {
     const { cluster, content } = await open(51, 1);
     const node = cluster.nodes[0]!;
     const dying = cluster.client();
@@ -409,7 +409,7 @@ describe('what is stored and not committed', () => {
     await cluster.close();
   });
 
-  test('and is stored again while the answer to drop it is on its way: the second one stays', async () => {
+  test('and is stored again while the answer to drop it is on its way: the second one stays [DEFS-10]', async () => {
     const { cluster, client, content } = await open(52, 1);
     const node = cluster.nodes[0]!;
     const dying = cluster.client();

@@ -67,7 +67,7 @@ describe('a stranger', () => {
     await cluster.close();
   });
 
-  test('that replays a HELLO from elsewhere gets a cookie no longer than three times that, and no port', async () => {
+  test('that replays a HELLO from elsewhere gets a cookie no longer than three times that, and no port [HS-11] [HS-24]', async () => {
     const { cluster, seen, hellos } = await withClient(12);
     const before = cluster.network.socketsAt(COORDINATOR_IP);
     for (const { bytes } of hellos) cluster.network.inject(STRANGER, FRONT, bytes);
@@ -82,7 +82,7 @@ describe('a stranger', () => {
 });
 
 describe('a replayed HELLO', () => {
-  test('from the right address opens no second port, at once or after the session has ended', async () => {
+  test('from the right address opens no second port, at once or after the session has ended [HS-17]', async () => {
     const { cluster, client, seen, hellos } = await withClient(13);
     const withCookie = hellos.at(-1)!;
     const before = cluster.network.socketsAt(COORDINATOR_IP);

@@ -1,94 +1,66 @@
 /**
- * The clauses of `spec/` and the source that cites them: every citation has its clause, no number
- * is given twice, and every MUST is obeyed or checked at a place in `src/` that says so.
+ * The clauses of `spec/`, the source that cites them and the tests that prove them: every citation has
+ * its clause, no number is given twice, every MUST is obeyed or checked at a place in `src/` that says
+ * so and proven by a test that says so, and `spec/clauses.json` tells which.
  */
 
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import {
+  clausesOf,
+  filesUnder,
+  lackingOf,
+  readSpecification,
+  sourceCitations,
+  testCitations,
+  toJson,
+  toTable,
+} from '../../spec/coverage.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+/** Cases of the conformance runner have numbers like those of clauses. */
+const CASE_PREFIX = 'W-';
 
-/** MUST clauses that no file of `src/` cites, each with its reason. */
-const UNCITED: Readonly<Record<string, string>> = {};
-
-interface Clause {
-  readonly id: string;
-  readonly file: string;
-  /** The whole paragraph. */
-  readonly text: string;
-}
-
-interface Citation {
-  readonly id: string;
-  /** `path:line`. */
-  readonly at: string;
-}
-
-/** A clause is a paragraph whose first line starts with its number, bold and in brackets. */
-function clausesOf(file: string, text: string): Clause[] {
-  return text.split(/\n\s*\n/).flatMap((paragraph) => {
-    const id = /^\*\*\[([A-Z]+-\d+)\]\*\* /.exec(paragraph)?.[1];
-    return id === undefined ? [] : [{ id, file, text: paragraph }];
-  });
-}
-
-/** Every clause number in brackets, and those with which a session is closed. */
-function citationsOf(path: string, text: string): Citation[] {
-  return text.split('\n').flatMap((line, index) => {
-    const found = line.matchAll(/\[([A-Z]+-\d+)\]|\bviolation\('([A-Z]+-\d+)'/g);
-    return [...found].map((match) => ({ id: (match[1] ?? match[2])!, at: `${path}:${index + 1}` }));
-  });
-}
-
-function filesUnder(folder: string, extension: string): { readonly path: string; readonly text: string }[] {
-  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(extension))
-    .map((entry) => join(entry.parentPath, entry.name))
-    .map((path) => ({ path: path.slice(ROOT.length), text: readFileSync(path, 'utf8') }));
-}
-
-const clauses = filesUnder('spec', '.md').flatMap(({ path, text }) => clausesOf(path, text));
-const citations = filesUnder('src', '.ts').flatMap(({ path, text }) => citationsOf(path, text));
+const { clauses, coverage, citations } = readSpecification(ROOT);
 const defined = new Set(clauses.map(({ id }) => id));
-const cited = new Set(citations.map(({ id }) => id));
-const required = clauses.filter(({ text }) => /\bMUST\b/.test(text));
 
 describe('the clauses of the specification', () => {
   it('are there at all, so that an empty folder cannot pass', () => {
-    expect(dirname(clauses[0]!.file)).toBe('spec');
-    expect(clauses.length).toBeGreaterThan(150);
-    expect(citations.length).toBeGreaterThan(150);
+    expect(clauses[0]!.page).toMatch(/^spec\/0/);
+    expect(clauses.length).toBeGreaterThan(200);
+    expect(citations.length).toBeGreaterThan(300);
+    expect(clauses.filter(({ level }) => level === 'MUST').length).toBeGreaterThan(100);
   });
 
   it('have one number each', () => {
     const twice = clauses.filter(({ id }, index) => clauses.findIndex((other) => other.id === id) !== index);
-    expect(twice.map(({ id, file }) => `${file} gives [${id}] again`)).toEqual([]);
+    expect(twice.map(({ id, page }) => `${page} gives [${id}] again`)).toEqual([]);
   });
 
-  it('exist wherever the source cites one', () => {
-    const unknown = citations.filter(({ id }) => !defined.has(id));
-    expect(unknown.map(({ id, at }) => `${at} cites [${id}], which spec/ lacks`)).toEqual([]);
+  it('exist wherever a source, a test, a vector or a case cites one', () => {
+    const unknown = citations.filter(({ id }) => !defined.has(id) && !id.startsWith(CASE_PREFIX));
+    expect(unknown.map(({ id, path, line }) => `${path}:${line} cites [${id}], which spec/ lacks`)).toEqual(
+      [],
+    );
   });
 
   it('exist wherever another clause refers to one', () => {
-    const pages = filesUnder('spec', '.md').flatMap(({ path, text }) => citationsOf(path, text));
-    const unknown = pages.filter(({ id }) => !defined.has(id));
-    expect(unknown.map(({ id, at }) => `${at} refers to [${id}], which spec/ lacks`)).toEqual([]);
+    const pages = filesUnder(ROOT, 'spec', '.md').flatMap(({ path, text }) => sourceCitations(path, text));
+    const unknown = pages.filter(({ id }) => !defined.has(id) && !id.startsWith(CASE_PREFIX));
+    expect(
+      unknown.map(({ id, path, line }) => `${path}:${line} refers to [${id}], which spec/ lacks`),
+    ).toEqual([]);
   });
 
-  it('are cited by the source when they hold a MUST', () => {
-    const missing = required.filter(({ id }) => !cited.has(id) && !(id in UNCITED));
-    const share = `${required.filter(({ id }) => cited.has(id)).length} of ${required.length}`;
-    const all = clauses.filter(({ id }) => cited.has(id)).length;
-    console.log(`spec: ${clauses.length} clauses, ${all} cited by src; of those with a MUST ${share}`);
-    expect(missing.map(({ id, file }) => `no file of src cites [${id}] of ${file}`)).toEqual([]);
+  it('are cited by the source and proven by a test when they hold a MUST', () => {
+    expect(lackingOf(coverage)).toEqual([]);
   });
 
-  it('stand on the list of exceptions only as long as they need to', () => {
-    const needless = Object.keys(UNCITED).filter((id) => cited.has(id) || !defined.has(id));
-    expect(needless).toEqual([]);
+  it('stand in clauses.json as the citations give them', () => {
+    const written = readFileSync(join(ROOT, 'spec/clauses.json'), 'utf8');
+    expect(written === toJson(coverage), 'spec/clauses.json is old: npm run spec -- --write').toBe(true);
   });
 });
 
@@ -101,13 +73,79 @@ describe('the reading of clauses and citations', () => {
     ]);
   });
 
-  it('sees citations in comments and in violations, with their lines', () => {
-    const source =
-      "// [PKT-1] [FRM-2]\nreturn violation('REC-19', 'x');\nconst list = ['A-1', names[A - 1]];\n";
-    expect(citationsOf('src/a.ts', source)).toEqual([
-      { id: 'PKT-1', at: 'src/a.ts:1' },
-      { id: 'FRM-2', at: 'src/a.ts:1' },
-      { id: 'REC-19', at: 'src/a.ts:2' },
+  it('tells how strong a clause is, in which section it stands, and what it says first', () => {
+    const page =
+      '# 1\n\n## 1.1 A\n\n**[A-1]** It MAY, or SHOULD. Or\nnot.\n\n## 1.2 B\n\n**[A-2]** It\nMUST NOT.';
+    expect(clausesOf('spec/a.md', page)).toMatchObject([
+      { id: 'A-1', section: '1.1 A', level: 'SHOULD', summary: 'It MAY, or SHOULD.' },
+      { id: 'A-2', section: '1.2 B', level: 'MUST', summary: 'It MUST NOT.' },
     ]);
+    expect(clausesOf('spec/a.md', '**[A-3]** MUSTARD.')[0]!.level).toBe('statement');
+  });
+
+  it('sees citations in comments and in violations, with their lines and declarations', () => {
+    const source = [
+      '/** Head [A-1]. */',
+      '',
+      'const LIMIT = 1; // [A-2]',
+      '/** A class [A-3]. */',
+      'export class Thing {',
+      '  readonly size = 1; // [A-4]',
+      '  /** It does [A-5]. */',
+      '  act(now: number): void {',
+      "    if (now > 1) return violation('REC-19', 'x'); // [A-6] [A-7]",
+      '  }',
+      '}',
+      "const list = ['A-8', names[A - 1]];",
+    ].join('\n');
+    expect(sourceCitations('src/a.ts', source).map(({ id, line, owner }) => [id, line, owner])).toEqual([
+      ['A-1', 1, undefined],
+      ['A-2', 3, 'LIMIT'],
+      ['A-3', 4, 'Thing'],
+      ['A-4', 6, 'Thing.size'],
+      ['A-5', 7, 'Thing.act'],
+      ['REC-19', 9, 'Thing.act'],
+      ['A-6', 9, 'Thing.act'],
+      ['A-7', 9, 'Thing.act'],
+    ]);
+  });
+
+  it('gives a citation to the test in whose title, above which or in which it stands', () => {
+    const source = [
+      "const CASES = [['A-1', 1]];",
+      "describe('a', () => {",
+      "  it('does [A-2]', () => {});",
+      '  // [A-3] A word about it,',
+      '  // and another.',
+      '  it.each([1])(',
+      "    'each %i', () => {",
+      '    check(); // [A-4]',
+      '  });',
+      "  it.skip('left out [A-5]', () => {});",
+      '});',
+    ].join('\n');
+    expect(testCitations('test/a.test.ts', source).map(({ id, owner }) => [id, owner])).toEqual([
+      ['A-1', 'a'],
+      ['A-2', 'does [A-2]'],
+      ['A-3', 'each %i'],
+      ['A-4', 'each %i'],
+      ['A-5', 'each %i'],
+    ]);
+  });
+
+  it('finds a MUST that no source cites or no test proves, and nothing else', () => {
+    const whole = { page: 'spec/a.md', section: '1', summary: '', enforcedBy: ['src/a.ts'], provenBy: ['t'] };
+    const found = [
+      { ...whole, id: 'A-1', level: 'MUST' as const },
+      { ...whole, id: 'A-2', level: 'MUST' as const, enforcedBy: [] },
+      { ...whole, id: 'A-3', level: 'MUST' as const, provenBy: [] },
+      { ...whole, id: 'A-4', level: 'SHOULD' as const, provenBy: [], enforcedBy: [] },
+    ];
+    const lacking = lackingOf(found);
+    expect(lacking.map((line) => line.slice(0, line.indexOf(':')))).toEqual([
+      '[A-2] of spec/a.md is cited by no source',
+      '[A-3] of spec/a.md is proven by no test',
+    ]);
+    for (const line of lacking) expect(toTable(found)).toContain(line);
   });
 });

@@ -81,7 +81,7 @@ describe('compression of records', () => {
 });
 
 describe('hostile payloads', () => {
-  test('any bytes give exactly the announced length or nothing', () => {
+  test('any bytes give exactly the announced length or nothing [REC-5]', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(RECORD_BYTES_MAX + 10), (payload, plainBytes) => {
         const plain = decompress(payload, plainBytes);
@@ -114,7 +114,7 @@ describe('hostile payloads', () => {
       expect(decompress(payload, plainBytes), String(plainBytes)).toBeUndefined();
   });
 
-  test('a length beyond a record, or that is none, is refused before anything is allocated', () => {
+  test('a length beyond a record, or that is none, is refused before anything is allocated [REC-5]', () => {
     const payload = compress(new Uint8Array(RECORD_BYTES_MAX))!;
     expect(decompress(payload, RECORD_BYTES_MAX)).toHaveLength(RECORD_BYTES_MAX);
     for (const plainBytes of [RECORD_BYTES_MAX + 1, 0xffffffff, 2 ** 40, -1, 0.5, Number.NaN])

@@ -120,7 +120,7 @@ export function describeObjectStore(
       expect(store.freeBytes).toBe(QUOTA_BYTES - KIB);
     });
 
-    test('a writer that gets one byte more than announced refuses and leaves nothing', async () => {
+    test('a writer that gets one byte more than announced refuses and leaves nothing [DEFS-20]', async () => {
       const { store } = await open();
       const writer = await store.create(TOKEN, 1000);
       await writer.write(new Uint8Array(1000));
@@ -130,7 +130,7 @@ export function describeObjectStore(
       expect(store.freeBytes).toBe(QUOTA_BYTES);
     });
 
-    test('a writer that is finished one byte early refuses and leaves nothing', async () => {
+    test('a writer that is finished one byte early refuses and leaves nothing [DEFS-20]', async () => {
       const { store } = await open();
       const writer = await store.create(TOKEN, 1000);
       await writer.write(new Uint8Array(999));
@@ -178,7 +178,7 @@ export function describeObjectStore(
       await put(store, new Uint8Array());
     });
 
-    test('room is counted in KiB, rounded up', async () => {
+    test('room is counted in KiB, rounded up [DEFS-7]', async () => {
       const { store } = await open(3 * KIB);
       await put(store, bytesOfSeed(8, KIB + 1));
       expect(store.freeBytes).toBe(KIB);

@@ -97,7 +97,7 @@ describe.each(pairs)('from a host %s to one %s', (_from, _to, sender, receiver) 
     await Promise.all([left.socket.close(), right.socket.close()]);
   });
 
-  it('takes nothing from others once it is connected', async () => {
+  it('takes nothing from others once it is connected [SES-2]', async () => {
     const [left, right, other] = [await open(sender), await open(receiver), await open(sender)];
     await connectBoth(left.socket, right.socket);
     const to = { host: '127.0.0.1', port: right.socket.port };

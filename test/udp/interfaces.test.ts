@@ -33,7 +33,7 @@ describe('the payload that an interface carries', () => {
     expect(payloadBytesTo('203.0.113.77')).toBeUndefined();
   });
 
-  it('bounds the size that is probed', async () => {
+  it('bounds the size that is probed [MTU-7]', async () => {
     const sent: number[] = [];
     const host = {
       ...plainHost,
@@ -82,7 +82,7 @@ describe('the payload that an interface carries', () => {
     await listener.close();
   });
 
-  it('leaves sessions within a configured range of ports', async () => {
+  it('leaves sessions within a configured range of ports [SES-1]', async () => {
     const sessionPorts = { first: 42_100, last: 42_140 };
     const ports: number[] = [];
     const server = loopbackTransport({ sessionPorts });

@@ -118,7 +118,7 @@ describe.each(here)('a transport on loopback %s', (_name, server, client) => {
     await close();
   });
 
-  it('refuses queries that nobody answers', async () => {
+  it('refuses queries that nobody answers [QRY-9]', async () => {
     const { connection, close } = await pair(() => undefined);
     expect((await connection.query(1, new Uint8Array(0))).code).toBe(ResultCode.UNSUPPORTED);
     await close();
@@ -135,7 +135,7 @@ describe.each(here)('a transport on loopback %s', (_name, server, client) => {
     await close();
   });
 
-  it('lets a caller give up, and fails what is under way when the peer closes', async () => {
+  it('lets a caller give up, and fails what is under way when the peer closes [QRY-10] [SES-19]', async () => {
     let peerConnection: Connection | undefined;
     const { connection, close } = await pair((peer) => {
       peerConnection = peer;

@@ -76,7 +76,7 @@ export function testCodecLaws<Value>(subject: Subject<Value>, runs = 200): void 
     );
   });
 
-  test('decides as the twin does about any bytes, never throws, and stays in bounds', () => {
+  test('decides as the twin does about any bytes, never throws, and stays in bounds [PKT-16]', () => {
     fc.assert(
       fc.property(anyBytes, (bytes) => {
         const result = subject.decode(bytes);
@@ -94,7 +94,7 @@ export function testExactLength<Value>(
   arbitrary: fc.Arbitrary<Value>,
   runs = 40,
 ): void {
-  test('is refused when truncated at any byte', () => {
+  test('is refused when truncated at any byte [PKT-4]', () => {
     fc.assert(
       fc.property(arbitrary, (value) => {
         const encoded = subject.encode(value);

@@ -91,13 +91,13 @@ describe('frames, byte by byte', () => {
     ['a CREDIT opened past its limit', '07 00000005 000000000001 000000000002 00'],
     ['a CREDIT that is 2 complete', '07 00000005 000000000001 000000000001 02'],
     ['a good frame before a bad one', '01 0b'],
-  ])('%s is refused', (_name, text) => {
+  ])('%s is refused [ACK-3] [ACK-4] [FRM-2] [FRM-4] [FLOW-5]', (_name, text) => {
     // The reason is one of those that are counted by name.
     expect(decodeFrames(hex(text))).toMatch(/^(?:truncated|range|unknown|length|text)$/);
     expect(twin.decodeFrames([...hex(text)])).toBeUndefined();
   });
 
-  test('limits are inclusive: 32 ranges, 1,024 bytes of body, 200 bytes of text', () => {
+  test('limits are inclusive: 32 ranges, 1,024 bytes of body, 200 bytes of text [FRM-4] [ACK-4]', () => {
     const ranges = Array.from({ length: 32 }, (_, index) => range(100 - index * 2, 100 - index * 2));
     const atLimits: Frame[] = [
       { type: 2, space: 0, delayUnits: 0, ranges },
@@ -115,7 +115,7 @@ describe('frames, byte by byte', () => {
       expect(() => encodeFrame(entry, new Writer(new Uint8Array(2_000)))).toThrow();
   });
 
-  test('padding side by side is one frame, and only padding, ACK and CLOSE ask for no acknowledgement', () => {
+  test('padding side by side is one frame, and only padding, ACK and CLOSE ask for no acknowledgement [FRM-3]', () => {
     expect(decodeFrames(hex('000000 01 0000'))).toEqual([
       { type: 0, bytes: 3 },
       { type: 1 },

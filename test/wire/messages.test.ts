@@ -42,7 +42,7 @@ describe.each(names)('%s', (name) => {
   testCodecLaws(subject, 60);
   testExactLength(subject, messages[name], 20);
 
-  test('is refused with trailing bytes', () => {
+  test('is refused with trailing bytes [PKT-4]', () => {
     fc.assert(
       fc.property(messages[name], fc.uint8Array({ minLength: 1, maxLength: 5 }), (value, more) => {
         const bytes = Uint8Array.from([...subject.encode(value), ...more]);
@@ -148,12 +148,15 @@ describe('messages, byte by byte', () => {
     ],
     ['an address of 81 bytes', 'admitReply', `${'11'.repeat(16)} 51 ${'61'.repeat(81)}`],
     ['an address that is no UTF-8', 'admitReply', `${'11'.repeat(16)} 01 80`],
-  ] as [string, MessageName, string][])('%s is refused', (_name, name, text) => {
-    expect(typeof wire.decodeMessage(codecOf(name), hex(text))).toBe('string');
-    expect(twin.decodeMessage(name, [...hex(text)])).toBeUndefined();
-  });
+  ] as [string, MessageName, string][])(
+    '%s is refused [HS-15] [MSG-3] [MSG-7] [MSG-11] [MSG-12] [DEFS-6] [MSG-9]',
+    (_name, name, text) => {
+      expect(typeof wire.decodeMessage(codecOf(name), hex(text))).toBe('string');
+      expect(twin.decodeMessage(name, [...hex(text)])).toBeUndefined();
+    },
+  );
 
-  test('an address of 80 bytes goes, counted as UTF-8', () => {
+  test('an address of 80 bytes goes, counted as UTF-8 [MSG-4]', () => {
     for (const address of ['a'.repeat(80), 'é'.repeat(40)]) {
       const message = { clusterId: times(1, 16), address, proof: times(2, 32) };
       expect(wire.decodeMessage(wire.admitReply, wire.encodeMessage(wire.admitReply, message))).toEqual(
@@ -162,7 +165,7 @@ describe('messages, byte by byte', () => {
     }
   });
 
-  test('a list count above its cap is refused before any item is read', () => {
+  test('a list count above its cap is refused before any item is read [MSG-7] [PKT-16]', () => {
     for (const [name, headBytes, cap] of [
       ['settleQuery', 0, 20],
       ['settleReply', 0, 20],

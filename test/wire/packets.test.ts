@@ -187,12 +187,12 @@ describe('packets, byte by byte', () => {
       '06 00 0024 01020304a5a6a7a8 000000000001 00000001 00000000 00000000 00010024 aabb',
       'range',
     ],
-  ])('%s is refused', (_name, text, reason) => {
+  ])('%s is refused [PKT-2] [PKT-3] [PKT-4] [PKT-10] [SEG-3]', (_name, text, reason) => {
     expect(decodePacket(hex(text))).toBe(reason);
     expect(twin.decodePacket([...hex(text)])).toBeUndefined();
   });
 
-  test('a HELLO keeps its rules: magic, cookie flag, Noise and zero field go together', () => {
+  test('a HELLO keeps its rules: magic, cookie flag, Noise and zero field go together [PKT-6] [HS-12]', () => {
     const first = traces[0]!.bytes;
     const second = traces[2]!.bytes;
     const change = (bytes: Uint8Array, at: number, value: number): Uint8Array => bytes.with(at, value);
@@ -222,7 +222,7 @@ describe('packets', () => {
     );
   });
 
-  test('several in one datagram are split at their own lengths, at any place', () => {
+  test('several in one datagram are split at their own lengths, at any place [PKT-1]', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 5 }), fc.array(packet, { maxLength: 6 }), (front, packets) => {
         const datagram = concatBytes(front, ...packets.map(encode));

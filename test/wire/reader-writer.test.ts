@@ -104,7 +104,7 @@ describe('i64', () => {
     }
   });
 
-  test('refuses what JavaScript cannot hold, on both sides', () => {
+  test('refuses what JavaScript cannot hold, on both sides [PKT-9]', () => {
     for (const power of [53n, 54n, 62n, 63n]) {
       for (const step of [-1n, 0n, 1n]) {
         for (const sign of [-1n, 1n]) {
@@ -159,7 +159,7 @@ describe('varint', () => {
     if (len < 8) expect(varintSize(bound + 1)).toBe(len * 2);
   });
 
-  test('is right at every power of two and beside it, and refused in every longer form', () => {
+  test('is right at every power of two and beside it, and refused in every longer form [PKT-5]', () => {
     for (const value of edges(53)) {
       const bytes = written(varintSize(value), (writer) => writer.varint(value));
       expect([...bytes], `${value}`).toEqual(fields.varint.put(BigInt(value)));
@@ -207,7 +207,7 @@ describe('text', () => {
     );
   });
 
-  test('agrees with the twin on what is UTF-8, on any bytes', () => {
+  test('agrees with the twin on what is UTF-8, on any bytes [PKT-14]', () => {
     const tricky = fc.constantFrom(
       0x00,
       0x7f,
@@ -289,7 +289,7 @@ describe('Reader', () => {
     expect(reader.failure).toBe('non-minimal');
   });
 
-  test('trailing bytes are refused at the end', () => {
+  test('trailing bytes are refused at the end [PKT-4]', () => {
     const reader = new Reader(Uint8Array.of(1, 2));
     reader.u8();
     reader.end();

@@ -74,7 +74,7 @@ describe('record header', () => {
       'length',
     ],
     ['a byte too few', '00 000000000000 0000000000000000 000000', 'truncated'],
-  ])('%s is refused', (_name, text, reason) => {
+  ])('%s is refused [REC-15] [REC-11] [REC-14]', (_name, text, reason) => {
     expect(decodeRecordHeader(hex(text))).toBe(reason);
     expect(twin.decodeRecordHeader([...hex(text)])).toBeUndefined();
   });
