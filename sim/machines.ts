@@ -252,6 +252,7 @@ export class SimCoordinator extends SimMachine {
       transport: watchCoordinator(process.watched, { leases, commits, now }),
       state: this.state,
       clusterId: CLUSTER_ID,
+      compression: lz4Compression,
       admissionSecret: ADMISSION_SECRET,
       listen: COORDINATOR_ADDRESS,
     });

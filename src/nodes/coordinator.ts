@@ -12,7 +12,6 @@ import { mark, marked } from '../base/marks.ts';
 import { type Micros, micros, seconds } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import {
-  BODY_BYTES_MAX,
   type CommitQuery,
   commitQuery,
   emptyMessage,
@@ -20,14 +19,12 @@ import {
   hashQuery,
   type Location,
   type NodeStatus,
-  nodeStatusSize,
   noSpaceReply,
   QueryKind,
   ResultCode,
   Role,
   revisionReply,
   Settlement,
-  STATUS_FIXED_BYTES,
   settleQuery,
   settleReply,
   statusQuery,
@@ -58,6 +55,7 @@ import type {
 import { Receipts } from './receipts.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
 import { answer, answerNow, every, readQuery, replyBusy, sleep } from './roles.ts';
+import { statusPage } from './status-page.ts';
 
 /** Leases are looked at this often; asking about one looks at once. */
 const EXPIRY_SWEEP_MICROS: Micros = seconds(1);
@@ -247,20 +245,13 @@ export class Coordinator {
     const message = readQuery(query, statusQuery);
     if (message === undefined) return;
     const { all } = this.#members;
-    const page: NodeStatus[] = [];
-    let room = BODY_BYTES_MAX - STATUS_FIXED_BYTES;
-    for (const member of all.slice(message.cursor)) {
-      const { status } = member;
-      room -= nodeStatusSize(status);
-      if (room < 0) break;
-      page.push(status);
-    }
+    const nodes = statusPage(all, message.cursor);
     const { objects, bytes } = this.#catalog.totals;
     const { revision } = this.#catalog;
     const { offload } = this.#options.transport;
     query.reply(
       ResultCode.OK,
-      encodeMessage(statusReply, { revision, objects, bytes, nodesTotal: all.length, offload, nodes: page }),
+      encodeMessage(statusReply, { revision, objects, bytes, nodesTotal: all.length, offload, nodes }),
     );
   }
 

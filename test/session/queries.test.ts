@@ -42,7 +42,7 @@ describe('queries', () => {
         type: FrameType.REPLY,
         id: 1 + 2 * QUERIES_OUTSTANDING_MAX,
         code: ResultCode.BUSY,
-        body: new Uint8Array(4),
+        body: Uint8Array.of(0, 0, 1, 0xf4),
       },
     ]);
     puppet.session.reply(1, 0, NOTHING);
