@@ -15,8 +15,12 @@ const TOOL_PAGE = /^spec\/0[89]-/;
 const TEST_FOLDERS = ['test'];
 const VECTOR_FOLDER = 'spec/vectors';
 const CASE_FOLDER = 'conformance/cases';
-/** Its own cases are made-up clauses and citations. */
-const NOT_A_PROOF = 'test/spec/clauses.test.ts';
+/** Their own cases are made-up clauses and citations. */
+const NOT_A_PROOF: ReadonlySet<string> = new Set([
+  'test/spec/clauses.test.ts',
+  'test/conformance/run-cases.test.ts',
+  'test/fuzz/oracles.test.ts',
+]);
 const SUMMARY_LENGTH_MAX = 120;
 
 export type Level = 'MUST' | 'SHOULD' | 'MAY' | 'statement';
@@ -78,7 +82,7 @@ export function readSpecification(root: string): Specification {
     .flatMap(({ path, text }) => sourceCitations(path, text));
   const proofs = [
     ...read(root, TEST_FOLDERS, '.ts')
-      .filter(({ path }) => path !== NOT_A_PROOF)
+      .filter(({ path }) => !NOT_A_PROOF.has(path))
       .flatMap(({ path, text }) => testCitations(path, text)),
     ...filesUnder(root, CASE_FOLDER, '.ts').flatMap(({ path, text }) => caseCitations(path, text)),
     ...filesUnder(root, VECTOR_FOLDER, '.json').flatMap(({ path, text }) => vectorCitations(path, text)),

@@ -7,5 +7,5 @@ vi.mock('../../src/reliability/lan-cubic.ts', async () => {
 });
 
 describe('incast under NewReno, the plain twin', () => {
-  incastScenarios(0.6);
+  incastScenarios(0.75, 0.6);
 });

@@ -9,8 +9,11 @@ const QUEUE_BYTES = 64_000;
 /** What Linux grants where nobody raised `rmem_max`, at a machine that reads 300 MB/s. */
 const SLOW_READER = { bufferBytes: 425_984, bytesPerSecond: 300_000_000, datagramBytes: 1_500 };
 
-/** Headers take 4.4 %, and the port refuses some: what is asked of the rest. */
-export function incastScenarios(lossyShareMin: number): void {
+/**
+ * Headers take 4.4 %, and the port refuses some: what is asked of the rest. The share counts until the last
+ * flow is over, so that one flow's late loss costs all of it.
+ */
+export function incastScenarios(shareMin: number, lossyShareMin: number): void {
   test.each([
     [8, 1_000_000],
     [32, 500_000],
@@ -19,7 +22,7 @@ export function incastScenarios(lossyShareMin: number): void {
     async (senders, bytesEach) => {
       const port = { bytesPerSecond: GIGABIT, queueBytes: QUEUE_BYTES };
       const result = await incast({ senders, bytesEach, port, queryEveryMicros: 2_000 });
-      expect(result.share).toBeGreaterThan(0.85);
+      expect(result.share).toBeGreaterThan(shareMin);
       expectQuick(result);
       expect(result.statistics.dropped.port).toBeGreaterThan(0);
       expect(result.statistics.dropped.port).toBeLessThan(0.2 * result.statistics.sent);

@@ -109,16 +109,16 @@ export const brokenPeers: readonly BrokenPeer[] = [
     name: 'looks at no replay window',
     caughtBy: 'REPLAY-3',
     file: 'src/session/packet-opener.ts',
-    find: "if (this.#replay.check(packet.number) !== 'fresh') return this.#drop('replay');",
+    find: "if (this.#replay.check(packet.number) !== 'fresh') return this.#drop(marked('replay-refused', 'replay'));",
     replace: '',
   },
   {
     name: 'commits a number before the packet opens',
     caughtBy: 'REPLAY-1',
     file: 'src/session/packet-opener.ts',
-    find: "if (this.#replay.check(packet.number) !== 'fresh') return this.#drop('replay');",
+    find: "if (this.#replay.check(packet.number) !== 'fresh') return this.#drop(marked('replay-refused', 'replay'));",
     replace:
-      "if (this.#replay.check(packet.number) !== 'fresh') return this.#drop('replay'); this.#replay.commit(packet.number);",
+      "if (this.#replay.check(packet.number) !== 'fresh') return this.#drop(marked('replay-refused', 'replay')); this.#replay.commit(packet.number);",
   },
   {
     name: 'looks back further than the window',
@@ -316,7 +316,7 @@ export const brokenPeers: readonly BrokenPeer[] = [
     name: 'carries a query out twice',
     caughtBy: 'QRY-3',
     file: 'src/session/queries.ts',
-    find: "if (this.#arrived.has(sequence)) return 'duplicate';",
+    find: "if (this.#arrived.has(sequence)) return marked('query-duplicate', 'duplicate');",
     replace: '',
   },
   {
@@ -554,7 +554,7 @@ export const brokenPeers: readonly BrokenPeer[] = [
     name: 'commits what was removed',
     caughtBy: 'DEFS-24',
     file: 'src/nodes/coordinator.ts',
-    find: "if (outcome === 'void') return query.reply(ResultCode.ABORTED);",
+    find: "if (outcome === 'void') return query.reply(marked('commit-void', ResultCode.ABORTED));",
     replace: "if (outcome === 'void') return query.reply(ResultCode.OK);",
   },
   {
