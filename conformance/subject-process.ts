@@ -12,6 +12,8 @@ import { isObject } from './json.ts';
 export const LINE_BYTES_MAX: number = 4 * 1024 * 1024;
 /** How often a subject that hung or ended is started anew. */
 export const STARTS_MAX = 20;
+/** The same for one that has not replied once: nobody waits for a program that is no subject. */
+export const SILENT_STARTS_MAX = 2;
 /** What a subject has to end by itself when its input has ended. */
 const END_MILLIS = 2_000;
 const STDERR_SHOWN = 300;
@@ -20,6 +22,7 @@ export class SubjectProcess {
   readonly #command: readonly string[];
   #child: ChildProcessWithoutNullStreams | undefined;
   #starts = 0;
+  #hasReplied = false;
   #input = '';
   #stderr = '';
   #ended = false;
@@ -81,6 +84,7 @@ export class SubjectProcess {
       this.kill();
       throw new CaseFailure(`a reply with the id ${id}`, line.slice(0, 80));
     }
+    this.#hasReplied = true;
     const { id: _, ...rest } = reply;
     return rest;
   }
@@ -102,8 +106,9 @@ export class SubjectProcess {
   }
 
   async #startAnew(): Promise<void> {
-    if (this.#starts < STARTS_MAX) return this.start();
-    throw new CaseFailure('a subject that runs', `it hung or ended ${STARTS_MAX} times${this.#said}`);
+    const most = this.#hasReplied ? STARTS_MAX : SILENT_STARTS_MAX;
+    if (this.#starts < most) return this.start();
+    throw new CaseFailure('a subject that runs', `it hung or ended ${most} times${this.#said}`);
   }
 
   get #said(): string {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { firstDifference } from '../../conformance/json.ts';
-import { STARTS_MAX, SubjectProcess } from '../../conformance/subject-process.ts';
+import { SILENT_STARTS_MAX, STARTS_MAX, SubjectProcess } from '../../conformance/subject-process.ts';
 import { readVectors, runVectors, type Vector } from '../../conformance/vectors.ts';
 import { UsageError } from '../../src/cli/failures.ts';
 
@@ -115,13 +115,20 @@ describe('a subject', () => {
     expect(starts).toBe(2);
   });
 
-  it(`is started ${STARTS_MAX} times at most`, async () => {
-    const many = Array.from({ length: STARTS_MAX + 1 }, (_, index) => ({ ...ADD, id: `file:${index}` }));
-    const { said, starts } = await outcomes(many, ['add=end']);
-    expect(starts).toBe(STARTS_MAX);
-    expect(said.at(-2)![1]).toContain('the subject ended');
-    expect(said.at(-1)![1]).toContain(`it hung or ended ${STARTS_MAX} times`);
-  }, 120_000);
+  it.each([
+    ['has replied once', [vector('echo', 'echo', {}, { ok: {} })], STARTS_MAX],
+    ['never replies', [], SILENT_STARTS_MAX],
+  ])(
+    'that %s is started some times at most, and not for ever',
+    async (_what, before, most) => {
+      const many = Array.from({ length: most + 1 }, (_, index) => ({ ...ADD, id: `file:${index}` }));
+      const { said, starts } = await outcomes([...before, ...many], ['add=end']);
+      expect(starts).toBe(most);
+      expect(said.at(-2)![1]).toContain('the subject ended');
+      expect(said.at(-1)![1]).toContain(`it hung or ended ${most} times`);
+    },
+    120_000,
+  );
 
   it('is not waited for when the time of the run is over', async () => {
     const { said } = await outcomes([ADD, ADD], ['add=hang'], { caseMillis: 60_000, totalMillis: 300 });
