@@ -6,52 +6,80 @@
 
 import { equalBytes } from '../src/base/bytes.ts';
 import { GramlineError } from '../src/base/errors.ts';
-import type { CommitResult, Comparison, StateOperation } from '../src/nodes/ports.ts';
-import {
-  COMMITS_QUEUED_MAX,
-  checkCommit,
-  checkRange,
-  stateBusy,
-  stateClosed,
-} from '../src/store/state-limits.ts';
-import type { ClusterStateStore } from '../src/store/state-store.ts';
+import { type Micros, micros } from '../src/base/units.ts';
+import type {
+  ChangeListener,
+  Clock,
+  CommitResult,
+  Comparison,
+  StateChange,
+  StateLease,
+  StateOperation,
+  StateStore,
+} from '../src/nodes/ports.ts';
+import { ChangeFeed } from '../src/store/change-feed.ts';
+import { StateLeases } from '../src/store/state-leases.ts';
+import { COMMITS_QUEUED_MAX, checkCommit, stateBusy, stateClosed } from '../src/store/state-limits.ts';
 import type { SimDisk } from './disk.ts';
+import { bytesOf, MemoryTable, textOf } from './memory-table.ts';
 
 export interface MemoryStateStoreOptions {
   /** 16 bytes. */
   readonly clusterId: Uint8Array;
   /** What takes time, once before a batch of commits can be read and once before they are answered; default none. */
   readonly disk?: SimDisk;
+  /** By which leases end; without one they end with the store only. */
+  readonly clock?: Pick<Clock, 'now' | 'setTimer'>;
 }
 
 interface QueuedCommit {
   readonly compare: readonly { readonly key: string; readonly equals: Uint8Array | undefined }[];
-  readonly changes: readonly { readonly key: string; readonly value: Uint8Array | undefined }[];
+  readonly changes: readonly MemoryChange[];
+  /** The lease that ends with this commit: its entries go. */
+  readonly ended?: string;
   readonly resolve: (result: CommitResult) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** What outlasts a crash. Keys are strings of one character a byte: they sort like the bytes. */
+interface MemoryChange {
+  readonly key: string;
+  readonly value: Uint8Array | undefined;
+  readonly lease?: string | undefined;
+}
+
+/** What outlasts a crash. */
 interface MemoryState {
   revision: number;
-  readonly values: Map<string, Uint8Array>;
-  readonly sortedKeys: string[];
+  readonly table: MemoryTable;
+  /** Which lease keeps which entry, by key. */
+  readonly leased: Map<string, string>;
   isFull: boolean;
 }
 
-export class MemoryStateStore implements ClusterStateStore {
+export class MemoryStateStore implements StateStore {
+  readonly isShared = false;
+  readonly isCurrent = true;
   readonly #options: MemoryStateStoreOptions;
   readonly #state: MemoryState;
+  readonly #feed: ChangeFeed;
+  readonly #leases = new StateLeases();
   #queue: QueuedCommit[] = [];
   #running: Promise<void> | undefined;
   #status: 'open' | 'closed' | 'crashed' = 'open';
 
   constructor(
     options: MemoryStateStoreOptions,
-    state: MemoryState = { revision: 0, values: new Map(), sortedKeys: [], isFull: false },
+    state: MemoryState = { revision: 0, table: new MemoryTable(), leased: new Map(), isFull: false },
   ) {
     this.#options = options;
     this.#state = state;
+    // Leases are the process's: those of the last one have ended.
+    if (state.leased.size > 0) {
+      for (const key of state.leased.keys()) state.table.set(key, undefined);
+      state.leased.clear();
+      state.revision += 1;
+    }
+    this.#feed = new ChangeFeed(state.revision);
   }
 
   /**
@@ -89,29 +117,23 @@ export class MemoryStateStore implements ClusterStateStore {
 
   get(key: Uint8Array): Uint8Array | undefined {
     this.#requireOpen();
-    return this.#state.values.get(textOf(key))?.slice();
+    return this.#state.table.get(key);
   }
 
   range(start: Uint8Array, end: Uint8Array, limit: number): Iterable<readonly [Uint8Array, Uint8Array]> {
     this.#requireOpen();
-    checkRange(start, end);
-    const { sortedKeys, values } = this.#state;
-    const endText = textOf(end);
-    const found: [Uint8Array, Uint8Array][] = [];
-    for (let index = placeOf(sortedKeys, textOf(start)); index < sortedKeys.length; index++) {
-      const key = sortedKeys[index]!;
-      if (key >= endText || found.length >= limit) break;
-      found.push([bytesOf(key), values.get(key)!.slice()]);
-    }
-    return found;
+    return this.#state.table.range(start, end, limit);
   }
 
   async commit(compare: readonly Comparison[], operations: readonly StateOperation[]): Promise<CommitResult> {
     this.#requireOpen();
     checkCommit(compare, operations);
     if (this.#queue.length >= COMMITS_QUEUED_MAX) throw stateBusy();
+    for (const { lease } of operations) if (lease !== undefined) this.#leases.require(lease);
     const compared = compare.map(({ key, equals }) => ({ key: textOf(key), equals: equals?.slice() }));
-    const changes = operations.map(({ key, value }) => ({ key: textOf(key), value: value?.slice() }));
+    const changes = operations.map(({ key, value, lease }) => {
+      return { key: textOf(key), value: value?.slice(), lease: lease?.id };
+    });
     const result = new Promise<CommitResult>((resolve, reject) => {
       this.#queue.push({ compare: compared, changes, resolve, reject });
     });
@@ -119,10 +141,45 @@ export class MemoryStateStore implements ClusterStateStore {
     return result;
   }
 
+  async lease(ttlMicros: Micros): Promise<StateLease> {
+    this.#requireOpen();
+    const lease = this.#leases.grant(this.#now(), ttlMicros);
+    this.#watchLeases();
+    return lease;
+  }
+
+  async keepAlive(lease: StateLease): Promise<boolean> {
+    this.#requireOpen();
+    return this.#leases.keepAlive(this.#now(), lease);
+  }
+
+  watch(from: number, listener: ChangeListener): () => void {
+    this.#requireOpen();
+    return this.#feed.watch(from, listener);
+  }
+
   async close(): Promise<void> {
     if (this.#status !== 'open') return;
     this.#status = 'closed';
     await this.#running;
+  }
+
+  #now(): Micros {
+    return this.#options.clock?.now() ?? micros(0);
+  }
+
+  #watchLeases(): void {
+    const { nextDeadline } = this.#leases;
+    if (nextDeadline === undefined || this.#options.clock === undefined) return;
+    this.#options.clock.setTimer(nextDeadline, () => {
+      if (this.#status !== 'open') return;
+      for (const ended of this.#leases.expire(this.#now())) {
+        const done = (): void => undefined;
+        this.#queue.push({ compare: [], changes: [], ended, resolve: done, reject: done });
+        this.#running ??= this.#drain();
+      }
+      this.#watchLeases();
+    });
   }
 
   /** Applies and answers what is queued, batch by batch; never rejects. */
@@ -134,9 +191,11 @@ export class MemoryStateStore implements ClusterStateStore {
       const batch = this.#queue;
       this.#queue = [];
       const undos: (() => void)[] = [];
-      const answers = batch.map((commit) => this.#outcome(commit, undos));
+      const news: StateChange[] = [];
+      const answers = batch.map((commit) => this.#outcome(commit, undos, news));
       const step = this.#options.disk?.step('sync');
       if (step !== undefined) await this.#flushed(step, undos);
+      if (this.#status !== 'crashed') this.#feed.publish(news);
       for (const answer of answers) answer();
     }
     this.#running = undefined;
@@ -152,10 +211,11 @@ export class MemoryStateStore implements ClusterStateStore {
   }
 
   /** Applies a commit; what is returned answers it. */
-  #outcome({ compare, changes, resolve, reject }: QueuedCommit, undos: (() => void)[]): () => void {
+  #outcome(commit: QueuedCommit, undos: (() => void)[], news: StateChange[]): () => void {
+    const { resolve, reject } = commit;
     try {
       if (this.#status === 'crashed') throw stateClosed();
-      const result = this.#apply(compare, changes, undos);
+      const result = this.#apply(commit, undos, news);
       return () => (this.#status === 'crashed' ? reject(stateClosed()) : resolve(result));
     } catch (error) {
       return () => reject(error);
@@ -163,67 +223,53 @@ export class MemoryStateStore implements ClusterStateStore {
   }
 
   #apply(
-    compare: QueuedCommit['compare'],
-    changes: QueuedCommit['changes'],
+    { compare, changes, ended }: QueuedCommit,
     undos: (() => void)[],
+    news: StateChange[],
   ): CommitResult {
-    if (this.#state.isFull)
+    const state = this.#state;
+    if (state.isFull)
       throw new GramlineError(
         'GRAMLINE_NO_SPACE',
         'The simulated disk is full. Call fail(false) to give it room.',
       );
     const ok = compare.every(({ key, equals }) => {
-      const value = this.#state.values.get(key);
+      const value = state.table.peek(key);
       return value === undefined || equals === undefined ? value === equals : equalBytes(value, equals);
     });
-    if (ok) {
-      const { values, revision } = this.#state;
-      for (const { key, value } of changes) {
-        const earlier = values.get(key);
-        undos.push(() => this.#change(key, earlier));
-        this.#change(key, value);
-      }
+    const wanted = ended === undefined ? changes : this.#removalsOf(ended);
+    if (ok && (ended === undefined || wanted.length > 0)) {
+      const { revision } = state;
       undos.push(() => {
-        this.#state.revision = revision;
+        state.revision = revision;
       });
-      this.#state.revision++;
+      state.revision++;
+      for (const { key, value, lease } of wanted) {
+        const earlier = state.table.peek(key);
+        const earlierLease = state.leased.get(key);
+        undos.push(() => {
+          state.table.set(key, earlier);
+          this.#setLease(key, earlierLease);
+        });
+        state.table.set(key, value);
+        this.#setLease(key, lease);
+        news.push({ key: bytesOf(key), value, revision: state.revision });
+      }
     }
-    return { ok, revision: this.#state.revision };
+    return { ok, revision: state.revision };
   }
 
-  #change(key: string, value: Uint8Array | undefined): void {
-    const { values, sortedKeys } = this.#state;
-    const isThere = values.has(key);
-    if (value === undefined) {
-      if (isThere) sortedKeys.splice(placeOf(sortedKeys, key), 1);
-      values.delete(key);
-      return;
-    }
-    if (!isThere) sortedKeys.splice(placeOf(sortedKeys, key), 0, key);
-    values.set(key, value);
+  #removalsOf(lease: string): MemoryChange[] {
+    const kept = [...this.#state.leased].filter(([, id]) => id === lease);
+    return kept.map(([key]) => ({ key, value: undefined }));
+  }
+
+  #setLease(key: string, lease: string | undefined): void {
+    if (lease === undefined) this.#state.leased.delete(key);
+    else this.#state.leased.set(key, lease);
   }
 
   #requireOpen(): void {
     if (this.#status !== 'open') throw stateClosed();
   }
-}
-
-/** Index of the first of `sorted` that is not less than `key`. */
-function placeOf(sorted: readonly string[], key: string): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (sorted[middle]! < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-}
-
-function bytesOf(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text, 'latin1'));
 }

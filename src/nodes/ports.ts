@@ -39,29 +39,73 @@ export interface Comparison {
   readonly equals: Uint8Array | undefined;
 }
 
+/** What keeps entries in the state for as long as somebody keeps it alive. */
+export interface StateLease {
+  /** The engine's own name for it. */
+  readonly id: string;
+}
+
 /** A change of a commit: the key gets these bytes, or (undefined) is removed. */
 export interface StateOperation {
   readonly key: Uint8Array;
   readonly value: Uint8Array | undefined;
+  /** The entry goes when this lease ends, unless it has been written anew since, without it. */
+  readonly lease?: StateLease | undefined;
 }
 
 export interface CommitResult {
   /** Whether all comparisons held and all operations are durable. */
   readonly ok: boolean;
-  /** The revision of the store after this commit. */
+  /** A revision of the store at which this was decided; with `ok`, the one that the commit made. */
   readonly revision: number;
 }
 
-/** Durable, ordered keys and values. Reads are answered from memory or a mirror, never from far away. */
-export interface StateStore {
-  /** Grows by one with every successful commit, across restarts. */
+/** What has become of one key. */
+export interface StateChange {
+  readonly key: Uint8Array;
+  /** Undefined: it was removed, by a commit or by the end of its lease. */
+  readonly value: Uint8Array | undefined;
   readonly revision: number;
+}
+
+/** Changes, in the order in which they took effect. Their bytes are the store's: to be read, and not kept changed. */
+export type ChangeListener = (changes: readonly StateChange[]) => void;
+
+/**
+ * Durable, ordered keys and values, which one coordinator has for itself (`isShared` is false) or several
+ * share. Reads are answered from here, never from far away: of a store that is shared they see a mirror,
+ * which follows what others write.
+ */
+export interface StateStore {
+  /** Which cluster this is: 16 bytes, made once. */
+  readonly clusterId: Uint8Array;
+  /** Grows with every commit that changes something, across restarts. */
+  readonly revision: number;
+  /** Whether several coordinators may write at the same time. */
+  readonly isShared: boolean;
+  /** Whether reads see all that was durable a moment ago; false while a shared store is out of reach. */
+  readonly isCurrent: boolean;
   /** The value, owned by the caller, or undefined. */
   get(key: Uint8Array): Uint8Array | undefined;
   /** Entries with `start <= key < end` in byte order, at most `limit`. */
   range(start: Uint8Array, end: Uint8Array, limit: number): Iterable<readonly [Uint8Array, Uint8Array]>;
-  /** All or nothing; resolves when durable. Rejects with GRAMLINE_IO when the disk fails. */
+  /**
+   * All or nothing; resolves when durable, when reads here see it, and when watchers here have heard of it.
+   * Rejects with GRAMLINE_IO when the disk or the engine fails: then it may have taken effect all the same.
+   */
   commit(compare: readonly Comparison[], operations: readonly StateOperation[]): Promise<CommitResult>;
+  /** A lease that ends `ttlMicros` after this, or after it was last kept alive; whole seconds, rounded up. */
+  lease(ttlMicros: Micros): Promise<StateLease>;
+  /** Lets a lease begin anew; false when it has ended. Rejects with GRAMLINE_IO when nobody can say. */
+  keepAlive(lease: StateLease): Promise<boolean>;
+  /**
+   * Tells `listener` of every change after revision `from`, in order: those that are known before this
+   * returns, later ones in the turn in which reads here begin to see them. What is returned ends it.
+   *
+   * @throws GRAMLINE_EXPIRED when the changes after `from` are not all known any more: read what there is,
+   *   and watch from `revision`
+   */
+  watch(from: number, listener: ChangeListener): () => void;
   close(): Promise<void>;
 }
 

@@ -4,4 +4,4 @@ export { lz4Compression } from './compression.ts';
 export { GatheringWriter } from './gathering-writer.ts';
 export { nodeHashing } from './hashing.ts';
 export { type ObjectStoreOptions, openObjectStore } from './object-store.ts';
-export { type ClusterStateStore, openStateStore, type StateStoreOptions } from './state-store.ts';
+export { openStateStore, type StateStoreOptions } from './state-store.ts';

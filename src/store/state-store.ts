@@ -4,6 +4,8 @@
  * Commits that are asked for while one transaction is on its way to the disk share the next one.
  * Each compares and writes inside it, in the order of the calls, and all are answered when the
  * disk has flushed it.
+ *
+ * Leases are this process's: those of an earlier one have ended, and their entries go at the start.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -12,11 +14,21 @@ import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { equalBytes, toHex, utf8 } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
-import { KIB, MIB } from '../base/units.ts';
-import type { CommitResult, Comparison, StateOperation, StateStore } from '../nodes/ports.ts';
+import { KIB, MIB, type Micros, micros } from '../base/units.ts';
+import type {
+  ChangeListener,
+  CommitResult,
+  Comparison,
+  StateChange,
+  StateLease,
+  StateOperation,
+  StateStore,
+} from '../nodes/ports.ts';
 import { CLUSTER_ID_BYTES } from '../wire/constants.ts';
+import { ChangeFeed } from './change-feed.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
 import { checkLmdbFile } from './lmdb-file.ts';
+import { StateLeases } from './state-leases.ts';
 import {
   COMMITS_QUEUED_MAX,
   checkCommit,
@@ -43,6 +55,9 @@ export const STATE_FREE_BYTES_MIN = 4 * MIB;
 const FREE_CHECK_BYTES = 512 * KIB;
 const FREE_CHECK_MILLIS = 1000;
 
+/** A lease that ends later than this is looked at again by then: longer timers overflow. */
+const LEASE_LOOK_MILLIS_MAX = 3_600_000;
+
 const FILE_NAME = 'state.mdb';
 const FORMAT_KEY = utf8('format');
 const CLUSTER_ID_KEY = utf8('cluster-id');
@@ -59,12 +74,6 @@ export interface StateStoreOptions {
   readonly freeBytes?: () => Promise<number>;
 }
 
-/** A state store that knows which cluster its state belongs to. */
-export interface ClusterStateStore extends StateStore {
-  /** 16 bytes, made once per cluster. */
-  readonly clusterId: Uint8Array;
-}
-
 /**
  * Opens the state in `directory`, for this process alone.
  *
@@ -72,7 +81,7 @@ export interface ClusterStateStore extends StateStore {
  *   `GRAMLINE_INVALID` when a newer Gramline wrote it or it belongs to another cluster,
  *   `GRAMLINE_CORRUPT` when it is unreadable, `GRAMLINE_IO` or `GRAMLINE_NO_SPACE` when the disk refuses.
  */
-export async function openStateStore(options: StateStoreOptions): Promise<ClusterStateStore> {
+export async function openStateStore(options: StateStoreOptions): Promise<StateStore> {
   const { clusterId } = options;
   if (clusterId !== undefined && clusterId.length !== CLUSTER_ID_BYTES)
     throw new GramlineError('GRAMLINE_INVALID', `A cluster id has ${CLUSTER_ID_BYTES} bytes.`);
@@ -108,17 +117,28 @@ interface QueuedCommit {
   readonly bytes: number;
   readonly resolve: (result: CommitResult) => void;
   readonly reject: (error: unknown) => void;
+  /** The lease that ends with this commit: its entries go. */
+  readonly ended?: string;
 }
 
 type Table = Database<Buffer, Uint8Array>;
 
-class LmdbStateStore implements ClusterStateStore {
+class LmdbStateStore implements StateStore {
   readonly #options: StateStoreOptions;
   readonly #root: RootDatabase<Buffer, Uint8Array>;
   readonly #lock: DirectoryLock;
   /** Format, cluster id and revision: apart from the entries, so that every key is free for those. */
   readonly #meta: Table;
   readonly #entries: Table;
+  /** Which lease keeps which entry, for those that a lease keeps. */
+  readonly #leased: Table;
+  readonly #leases = new StateLeases();
+  /** Keys that were ever put under a lease: few, so that others need no look. */
+  readonly #mayBeLeased = new Set<string>();
+  #leaseTimer: NodeJS.Timeout | undefined;
+  #feed = new ChangeFeed(0);
+  readonly isShared = false;
+  readonly isCurrent = true;
   #clusterId = new Uint8Array();
   #revision = 0;
   /** At most COMMITS_QUEUED_MAX. */
@@ -134,6 +154,7 @@ class LmdbStateStore implements ClusterStateStore {
     this.#lock = lock;
     this.#meta = root.openDB('meta', { encoding: 'binary', keyEncoding: 'binary' });
     this.#entries = root.openDB('entries', { encoding: 'binary', keyEncoding: 'binary' });
+    this.#leased = root.openDB('leased', { encoding: 'binary', keyEncoding: 'binary' });
   }
 
   /** Reads the format, the cluster id and the revision; writes them at the first start. */
@@ -162,6 +183,23 @@ class LmdbStateStore implements ClusterStateStore {
         `The state in ${this.#options.directory} belongs to cluster ${toHex(this.#clusterId)}, not ${toHex(wanted)}. Choose another directory.`,
       );
     }
+    await this.#endOldLeases();
+    this.#feed = new ChangeFeed(this.#revision);
+  }
+
+  /** Removes what leases of an earlier process kept. */
+  async #endOldLeases(): Promise<void> {
+    const keys = [...this.#leased.getKeys()].map((key) => new Uint8Array(key));
+    if (keys.length === 0) return;
+    const revision = this.#revision + 1;
+    await this.#transact(() => {
+      for (const key of keys) {
+        this.#entries.removeSync(key);
+        this.#leased.removeSync(key);
+      }
+      this.#meta.putSync(REVISION_KEY, encodeNumber(revision));
+    });
+    this.#revision = revision;
   }
 
   get clusterId(): Uint8Array {
@@ -194,11 +232,16 @@ class LmdbStateStore implements ClusterStateStore {
     if (this.#closed !== undefined) throw stateClosed();
     const bytes = checkCommit(compare, operations);
     if (this.#queue.length >= COMMITS_QUEUED_MAX) throw stateBusy();
+    for (const { lease } of operations) if (lease !== undefined) this.#leases.require(lease);
     const result = new Promise<CommitResult>((resolve, reject) => {
       this.#queue.push({
         // Copied, since the caller may reuse its arrays before the transaction reads them.
         compare: compare.map(({ key, equals }) => ({ key: key.slice(), equals: equals?.slice() })),
-        operations: operations.map(({ key, value }) => ({ key: key.slice(), value: value?.slice() })),
+        operations: operations.map(({ key, value, lease }) => ({
+          key: key.slice(),
+          value: value?.slice(),
+          lease,
+        })),
         bytes,
         resolve,
         reject,
@@ -208,9 +251,46 @@ class LmdbStateStore implements ClusterStateStore {
     return result;
   }
 
+  async lease(ttlMicros: Micros): Promise<StateLease> {
+    if (this.#closed !== undefined) throw stateClosed();
+    const lease = this.#leases.grant(nowMicros(), ttlMicros);
+    this.#watchLeases();
+    return lease;
+  }
+
+  async keepAlive(lease: StateLease): Promise<boolean> {
+    if (this.#closed !== undefined) throw stateClosed();
+    return this.#leases.keepAlive(nowMicros(), lease);
+  }
+
+  watch(from: number, listener: ChangeListener): () => void {
+    if (this.#closed !== undefined) throw stateClosed();
+    return this.#feed.watch(from, listener);
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
+  }
+
+  /** Sees to it that leases end when their time is over. */
+  #watchLeases(): void {
+    clearTimeout(this.#leaseTimer);
+    const { nextDeadline } = this.#leases;
+    if (nextDeadline === undefined || this.#closed !== undefined) return;
+    const waitMillis = Math.min(LEASE_LOOK_MILLIS_MAX, Math.max(1, (nextDeadline - nowMicros()) / 1_000));
+    this.#leaseTimer = setTimeout(() => {
+      for (const id of this.#leases.expire(nowMicros())) this.#endLease(id);
+      this.#watchLeases();
+    }, waitMillis);
+    this.#leaseTimer.unref();
+  }
+
+  #endLease(ended: string): void {
+    const done = (): void => undefined;
+    // Where the disk fails the entries stay until the next start: nobody keeps them alive any more.
+    this.#queue.push({ compare: [], operations: [], bytes: 0, resolve: done, reject: done, ended });
+    this.#running ??= this.#drain();
   }
 
   #requireFormat(version: number | undefined): void {
@@ -230,6 +310,7 @@ class LmdbStateStore implements ClusterStateStore {
   }
 
   async #close(): Promise<void> {
+    clearTimeout(this.#leaseTimer);
     await this.#running;
     await this.#root.close();
     await this.#lock.release();
@@ -243,8 +324,10 @@ class LmdbStateStore implements ClusterStateStore {
       const batch = this.#queue.splice(0, this.#batchLength());
       try {
         await this.#requireFreeDisk(batch);
-        const results = await this.#transact(() => this.#evaluate(batch));
+        const changes: StateChange[] = [];
+        const results = await this.#transact(() => this.#evaluate(batch, changes));
         this.#revision = results.at(-1)!.revision;
+        this.#feed.publish(changes);
         for (const [index, commit] of batch.entries()) commit.resolve(results[index]!);
       } catch (error) {
         const failure = await this.#failure(error);
@@ -266,26 +349,42 @@ class LmdbStateStore implements ClusterStateStore {
     return Math.max(1, length);
   }
 
-  /** Runs inside a transaction, in one go. */
-  #evaluate(batch: readonly QueuedCommit[]): CommitResult[] {
+  /** Runs inside a transaction, in one go; `changes` gets what is changed. */
+  #evaluate(batch: readonly QueuedCommit[], changes: StateChange[]): CommitResult[] {
     let revision = this.#revision;
     const results: CommitResult[] = [];
-    for (const { compare, operations } of batch) {
+    for (const { compare, operations, ended } of batch) {
       const ok = compare.every(({ key, equals }) => {
         const value = this.#entries.get(key);
         return value === undefined || equals === undefined ? value === equals : equalBytes(value, equals);
       });
-      if (ok) {
-        for (const { key, value } of operations) {
+      const wanted = ended === undefined ? operations : this.#removalsOf(ended);
+      // The end of a lease that kept nothing is no change.
+      if (ok && (ended === undefined || wanted.length > 0)) {
+        revision++;
+        for (const { key, value, lease } of wanted) {
           if (value === undefined) this.#entries.removeSync(key);
           else this.#entries.putSync(key, value as Buffer);
+          if (lease !== undefined) {
+            this.#mayBeLeased.add(nameOf(key));
+            this.#leased.putSync(key, Buffer.from(lease.id));
+          } else if (this.#mayBeLeased.has(nameOf(key))) this.#leased.removeSync(key);
+          changes.push({ key, value, revision });
         }
-        revision++;
       }
       results.push({ ok, revision });
     }
     if (revision !== this.#revision) this.#meta.putSync(REVISION_KEY, encodeNumber(revision));
     return results;
+  }
+
+  /** What goes when a lease has ended. */
+  #removalsOf(lease: string): StateOperation[] {
+    const removals: StateOperation[] = [];
+    for (const { key, value } of this.#leased.getRange()) {
+      if (value.toString() === lease) removals.push({ key: new Uint8Array(key), value: undefined });
+    }
+    return removals;
   }
 
   /** Runs `task` in a write transaction; resolves when it is flushed. A throw undoes all of it. */
@@ -341,6 +440,15 @@ async function commitFailure(error: unknown): Promise<unknown> {
     Promise.resolve(error.commitError).catch((reason: unknown) => reason),
     new Promise((resolve) => setImmediate(resolve, error)),
   ]);
+}
+
+function nameOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
+}
+
+/** Monotonic time, for leases: those of this process. */
+function nowMicros(): Micros {
+  return micros(Math.round(performance.now() * 1_000));
 }
 
 async function freeBytesOf(directory: string): Promise<number> {

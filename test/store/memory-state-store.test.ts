@@ -4,10 +4,11 @@ import { MemoryStateStore } from '../../sim/memory-state-store.ts';
 import { Random } from '../../sim/random.ts';
 import { VirtualClock } from '../../sim/virtual-clock.ts';
 import { micros } from '../../src/base/units.ts';
+import { systemClock } from '../../src/udp/index.ts';
 import { changes, describeStateStore, type StateStoreHarness, textAt } from './state-store-contract.ts';
 
 class MemoryHarness implements StateStoreHarness {
-  store = new MemoryStateStore({ clusterId: new Uint8Array(16).fill(3) });
+  store = new MemoryStateStore({ clusterId: new Uint8Array(16).fill(3), clock: systemClock });
   #isFull = false;
 
   async restart() {
@@ -33,6 +34,14 @@ describe('faults of the state store in memory', () => {
     await expect(lost).rejects.toMatchObject({ code: 'GRAMLINE_CLOSED' });
     const reopened = store.reopen();
     expect([reopened.revision, textAt(reopened, 'a'), textAt(reopened, 'b')]).toEqual([1, '1', undefined]);
+  });
+
+  test('what leases of a process kept goes with it', async () => {
+    const { store } = new MemoryHarness();
+    const lease = await store.lease(micros(60_000_000));
+    await store.commit([], [{ key: new Uint8Array([1]), value: new Uint8Array(1), lease }]);
+    store.crash();
+    expect(store.reopen().get(new Uint8Array([1]))).toBeUndefined();
   });
 
   test('a store that is open cannot be opened again', () => {

@@ -3,20 +3,21 @@
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { fromUtf8, utf8 } from '../../src/base/bytes.ts';
-import type { StateOperation } from '../../src/nodes/ports.ts';
+import { seconds } from '../../src/base/units.ts';
+import type { StateOperation, StateStore } from '../../src/nodes/ports.ts';
+import { HISTORY_CHANGES_MAX } from '../../src/store/change-feed.ts';
 import {
   COMMIT_BYTES_MAX,
   COMMIT_PARTS_MAX,
   COMMITS_QUEUED_MAX,
   STATE_KEY_BYTES_MAX,
 } from '../../src/store/state-limits.ts';
-import type { ClusterStateStore } from '../../src/store/state-store.ts';
 
 /** One store under test, through its lives. */
 export interface StateStoreHarness {
-  readonly store: ClusterStateStore;
+  readonly store: StateStore;
   /** Closes the store and opens it again. */
-  restart(): Promise<ClusterStateStore>;
+  restart(): Promise<StateStore>;
   /** Makes the disk full, or gives it room again. */
   fail(full: boolean): void;
 }
@@ -29,12 +30,12 @@ export function changes(fields: Readonly<Record<string, string | undefined>>): S
   }));
 }
 
-export function textAt(store: ClusterStateStore, key: string): string | undefined {
+export function textAt(store: StateStore, key: string): string | undefined {
   const value = store.get(utf8(key));
   return value === undefined ? undefined : fromUtf8(value);
 }
 
-function keysIn(store: ClusterStateStore, start: string, end: string, limit = 1000): (string | undefined)[] {
+function keysIn(store: StateStore, start: string, end: string, limit = 1000): (string | undefined)[] {
   return Array.from(store.range(utf8(start), utf8(end), limit), ([key]) => fromUtf8(key));
 }
 
@@ -263,6 +264,81 @@ export function describeStateStore(name: string, openHarness: () => Promise<Stat
       expect([store.revision, textAt(store, 'a')]).toEqual([1, '1']);
       harness.fail(false);
       expect(await store.commit([], changes({ a: '2' }))).toEqual({ ok: true, revision: 2 });
+    });
+
+    test('watchers hear of every change once, in order, before the commit is answered', async () => {
+      const { store } = await open();
+      const heard: string[] = [];
+      const stop = store.watch(store.revision, (news) => {
+        for (const { key, value, revision } of news) {
+          heard.push(`${fromUtf8(key)}=${value === undefined ? '-' : fromUtf8(value)}`);
+          expect(store.revision).toBeGreaterThanOrEqual(revision);
+          // Reads see what is told.
+          if (value !== undefined && fromUtf8(key) === 'a') expect(textAt(store, 'a')).toBeDefined();
+        }
+      });
+      await store.commit([], changes({ a: '1', b: '2' }));
+      expect(heard).toEqual(['a=1', 'b=2']);
+      await store.commit([{ key: utf8('a'), equals: undefined }], changes({ c: '3' }));
+      await Promise.all([store.commit([], changes({ a: '4' })), store.commit([], changes({ b: undefined }))]);
+      expect(heard).toEqual(['a=1', 'b=2', 'a=4', 'b=-']);
+      stop();
+      stop();
+      await store.commit([], changes({ a: '5' }));
+      expect(heard).toHaveLength(4);
+    });
+
+    test('a watcher that comes later is told what it missed, and one that is too late to read anew', async () => {
+      const { store } = await open();
+      const from = store.revision;
+      const { revision } = await store.commit([], changes({ a: '1' }));
+      await store.commit([], changes({ b: '2' }));
+      const heard = (after: number): string[] => {
+        const keys: string[] = [];
+        store.watch(after, (news) => keys.push(...news.map(({ key }) => fromUtf8(key)!)))();
+        return keys;
+      };
+      expect(heard(from)).toEqual(['a', 'b']);
+      expect(heard(revision)).toEqual(['b']);
+      expect(heard(store.revision)).toEqual([]);
+      const parts = Array.from({ length: COMMIT_PARTS_MAX }, () => ({ key: utf8('p'), value: utf8('v') }));
+      for (let commits = 0; commits * COMMIT_PARTS_MAX < 2 * HISTORY_CHANGES_MAX; commits++)
+        await store.commit([], parts);
+      expect(() => heard(from)).toThrowError(expect.objectContaining({ code: 'GRAMLINE_EXPIRED' }));
+    });
+
+    test('a lease that is kept alive keeps its entries, and one that is not loses them', async () => {
+      const { store } = await open();
+      const [kept, left] = [await store.lease(seconds(2)), await store.lease(seconds(1))];
+      await store.commit([], [{ key: utf8('kept'), value: utf8('1'), lease: kept }]);
+      await store.commit(
+        [],
+        ['gone', 'written', 'removed'].map((key) => ({ key: utf8(key), value: utf8('1'), lease: left })),
+      );
+      // Written anew without the lease: it stays.
+      await store.commit([], changes({ written: '2', removed: undefined }));
+      const removed: string[] = [];
+      const isGone = new Promise<void>((resolve) => {
+        store.watch(store.revision, (news) => {
+          for (const { key, value } of news) if (value === undefined) removed.push(fromUtf8(key)!);
+          if (removed.includes('gone')) resolve();
+        });
+      });
+      expect(await store.keepAlive(kept)).toBe(true);
+      const alive = setInterval(() => void store.keepAlive(kept), 200);
+      onTestFinished(() => clearInterval(alive));
+      await isGone;
+      expect(removed).toEqual(['gone']);
+      expect(await store.keepAlive(left)).toBe(false);
+      expect([textAt(store, 'kept'), textAt(store, 'gone'), textAt(store, 'written')]).toEqual([
+        '1',
+        undefined,
+        '2',
+      ]);
+      const late = store.commit([], [{ key: utf8('late'), value: utf8('1'), lease: left }]);
+      await expect(late).rejects.toMatchObject({ code: 'GRAMLINE_EXPIRED' });
+      // And the store goes on.
+      expect((await store.commit([], changes({ next: '1' }))).ok).toBe(true);
     });
 
     test('a closed store has answered what was asked before, and refuses everything', async () => {

@@ -7,15 +7,16 @@ import { pathToFileURL } from 'node:url';
 import { open as openLmdb } from 'lmdb';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { utf8 } from '../../src/base/bytes.ts';
-import { MIB } from '../../src/base/units.ts';
-import { type ClusterStateStore, openStateStore, STATE_FREE_BYTES_MIN } from '../../src/store/state-store.ts';
+import { MIB, seconds } from '../../src/base/units.ts';
+import type { StateStore } from '../../src/nodes/ports.ts';
+import { openStateStore, STATE_FREE_BYTES_MIN } from '../../src/store/state-store.ts';
 import { bundleModule } from '../support/bundle.ts';
 import { changes, describeStateStore, type StateStoreHarness, textAt } from './state-store-contract.ts';
 import { temporaryDirectory } from './support.ts';
 
 class LmdbHarness implements StateStoreHarness {
   readonly directory = temporaryDirectory();
-  store!: ClusterStateStore;
+  store!: StateStore;
   #freeBytes = 100 * MIB;
 
   async open() {
@@ -138,6 +139,17 @@ describe('the directory of a state store', () => {
     const store = await openStateStore({ directory });
     expect((await store.commit([], changes({ a: '1' }))).ok).toBe(true);
     await store.close();
+  });
+
+  test('what leases of an earlier process kept is gone at the next start', async () => {
+    const directory = temporaryDirectory();
+    const store = await openStateStore({ directory });
+    const lease = await store.lease(seconds(60));
+    await store.commit([], [{ key: utf8('led'), value: utf8('1'), lease }, ...changes({ stays: '1' })]);
+    await store.close();
+    const next = await openStateStore({ directory });
+    expect([textAt(next, 'led'), textAt(next, 'stays'), next.revision]).toEqual([undefined, '1', 2]);
+    await next.close();
   });
 
   test('a directory in place of the file is refused with its reason', async () => {
