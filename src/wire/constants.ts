@@ -51,9 +51,17 @@ export const QueryKind = {
   SETTLE: 11,
   CORRUPT: 12,
   WHERE_IS_MANY: 13,
+  MEMBERS: 14,
+  DIGEST: 15,
+  LOCK: 16,
+  UNLOCK: 17,
+  SESSION_WRITE: 18,
+  SESSION_READ: 19,
+  SESSION_END: 20,
   STORE: 32,
   READ: 33,
   DELETE: 34,
+  COPY: 35,
 } as const;
 export type QueryKind = (typeof QueryKind)[keyof typeof QueryKind];
 
@@ -106,6 +114,15 @@ export const HASH_BYTES = 32;
 export const NODE_ID_BYTES = 16;
 export const TOKEN_BYTES = 8;
 export const RECEIPT_BYTES = 16;
+/** What a lock or a user session is held by: nobody guesses it [LOCK-1] [USR-1]. */
+export const HOLDER_TOKEN_BYTES = 16;
+export const USER_SESSION_ID_BYTES = 16;
+/** Parts of an inventory that are compared by a digest each [DIG-1]. */
+export const BUCKETS = 64;
+/** One bit for each of them. */
+export const BUCKET_MAP_BYTES = 8;
+/** Digest of one of them. */
+export const BUCKET_DIGEST_BYTES = 8;
 export const ADMISSION_NONCE_BYTES = 32;
 export const ADMISSION_PROOF_BYTES = 32;
 

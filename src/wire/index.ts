@@ -1,7 +1,9 @@
 /** The codec: what these bytes say. Layouts are fixed by `spec/`. */
 
+export * from './cluster-messages.ts';
 export * from './constants.ts';
 export * from './frames.ts';
+export * from './message-parts.ts';
 export * from './messages.ts';
 export * from './packets.ts';
 export * from './reader.ts';

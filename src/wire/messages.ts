@@ -10,6 +10,7 @@ import {
   ADMISSION_NONCE_BYTES,
   ADMISSION_PROOF_BYTES,
   BODY_BYTES_MAX,
+  BUCKET_MAP_BYTES,
   CLUSTER_ID_BYTES,
   HASH_BYTES,
   NODE_ID_BYTES,
@@ -17,16 +18,23 @@ import {
   ResultCode,
   TOKEN_BYTES,
 } from './constants.ts';
+import {
+  address,
+  type Codec,
+  decodeList,
+  decodeLocations,
+  encodeAddress,
+  encodeList,
+  encodeLocations,
+  flag,
+  type Location,
+  locationsSize,
+  oneOf,
+  REPLICAS_MAX,
+} from './message-parts.ts';
 import type { SessionTag } from './packets.ts';
 import { type DecodeFailure, Reader } from './reader.ts';
 import { text8Size, Writer } from './writer.ts';
-
-/** How one message becomes bytes and back. */
-export interface Codec<Message> {
-  size(message: Message): number;
-  encode(message: Message, writer: Writer): void;
-  decode(reader: Reader): Message;
-}
 
 /** The bytes of `message`, newly allocated. */
 export function encodeMessage<Message>(codec: Codec<Message>, message: Message): Uint8Array {
@@ -47,10 +55,8 @@ export function decodeMessage<Message>(codec: Codec<Message>, bytes: Uint8Array)
   return reader.failure ?? message;
 }
 
-/** Most replicas of one object, and most locations in one reply [DEFS-6]. */
-export const REPLICAS_MAX = 8;
-/** Most bytes of an address `host:port` or of a node's name, as UTF-8 [MSG-4]. */
-export const ADDRESS_BYTES_MAX = 80;
+/** Most coordinators that a STATUS reply names [MSG-13]. */
+export const COORDINATORS_MAX = 8;
 /** Most nodes on one page of a STATUS reply: none is smaller than 32 bytes. */
 const STATUS_NODES_MAX = BODY_BYTES_MAX / 32;
 /** Most entries of one SETTLE query [MSG-9]. */
@@ -87,12 +93,6 @@ export interface ResponderParameters {
   readonly idleMillis: number;
 }
 
-export interface Location {
-  readonly nodeId: Uint8Array;
-  /** `host:port` of the node's front port. */
-  readonly address: string;
-}
-
 export interface StatusQuery {
   /** Index of the first node to list. */
   readonly cursor: number;
@@ -108,15 +108,26 @@ export interface NodeStatus {
   readonly offload: boolean;
 }
 /** A node as the coordinator sees it [MSG-5]. */
-export const NodeState = { UP: 0, DOWN: 1, FULL: 2 } as const;
+export const NodeState = { UP: 0, DOWN: 1, FULL: 2, FAILED: 3, DRAINING: 4, GONE: 5 } as const;
 export type NodeState = (typeof NodeState)[keyof typeof NodeState];
+/** A coordinator that runs, as the one that answers knows it. */
+export interface CoordinatorStatus {
+  readonly address: string;
+  readonly leads: boolean;
+  /** Whether it is the one that answers. */
+  readonly answers: boolean;
+  readonly offload: boolean;
+}
 export interface StatusReply {
   readonly revision: number;
+  /** The answer may be old: the shared state is out of reach [LEAD-9]. */
+  readonly stale: boolean;
   readonly objects: number;
   readonly bytes: number;
   /** Nodes in all; the page holds those from `cursor` on. */
   readonly nodesTotal: number;
-  readonly offload: boolean;
+  /** On the first page. */
+  readonly coordinators: readonly CoordinatorStatus[];
   readonly nodes: readonly NodeStatus[];
 }
 
@@ -146,6 +157,8 @@ export interface HashQuery {
 export interface WhereIsReply {
   readonly bytes: number;
   readonly revision: number;
+  /** The answer may be old: the shared state is out of reach [LEAD-9]. */
+  readonly stale: boolean;
   readonly locations: readonly Location[];
 }
 
@@ -165,6 +178,7 @@ export type WhereIsAnswer =
   | { readonly code: typeof ResultCode.BUSY; readonly retryMillis: number };
 export interface WhereIsManyReply {
   readonly revision: number;
+  readonly stale: boolean;
   /** Each location that an answer names, once. */
   readonly locations: readonly Location[];
   /** For the first so many hashes of the query, in their order [DEFS-28]. */
@@ -180,6 +194,8 @@ export interface CommitQuery {
   readonly token: Uint8Array;
   readonly hash: Uint8Array;
   readonly bytes: number;
+  /** How many replicas the object is to have: what repair restores [REP-1]. */
+  readonly replicas: number;
   readonly receipts: readonly Receipt[];
 }
 export interface RevisionReply {
@@ -199,6 +215,8 @@ export interface JoinQuery {
   readonly quotaBytes: number;
   readonly freeBytes: number;
   readonly offload: boolean;
+  /** The node wants to leave for good: its objects are to be copied elsewhere [REP-6]. */
+  readonly draining: boolean;
 }
 export interface JoinReply {
   /** The admission challenge [ADM-3]. */
@@ -216,6 +234,8 @@ export interface AdmitReply {
 }
 export interface InventoryQuery {
   readonly entries: number;
+  /** The parts of the inventory that are sent, a bit each [DIG-3]. */
+  readonly buckets: Uint8Array;
 }
 export interface SettleEntry {
   readonly token: Uint8Array;
@@ -320,16 +340,29 @@ export function nodeStatusSize(node: NodeStatus): number {
   return NODE_ID_BYTES + text8Size(node.name) + text8Size(node.address) + 1 + 6 + 6 + 6 + 1;
 }
 /** Bytes of a STATUS reply beside its nodes. */
-export const STATUS_FIXED_BYTES = 6 + 6 + 6 + 4 + 1 + 1;
+export const STATUS_FIXED_BYTES = 6 + 1 + 6 + 6 + 4 + 1 + 1;
+
+/** Bytes that one coordinator takes in a STATUS reply. */
+export function coordinatorStatusSize(coordinator: CoordinatorStatus): number {
+  return text8Size(coordinator.address) + 1 + 1 + 1;
+}
 
 export const statusReply: Codec<StatusReply> = {
-  size: (message) => message.nodes.reduce((sum, node) => sum + nodeStatusSize(node), STATUS_FIXED_BYTES),
+  size: ({ coordinators, nodes }) =>
+    nodes.reduce((sum, node) => sum + nodeStatusSize(node), STATUS_FIXED_BYTES) +
+    coordinators.reduce((sum, coordinator) => sum + coordinatorStatusSize(coordinator), 0),
   encode(message, writer) {
     writer.u48(message.revision);
+    writer.u8(message.stale ? 1 : 0);
     writer.u48(message.objects);
     writer.u48(message.bytes);
     writer.u32(message.nodesTotal);
-    writer.u8(message.offload ? 1 : 0);
+    encodeList(message.coordinators, COORDINATORS_MAX, writer, (coordinator) => {
+      encodeAddress(coordinator.address, writer);
+      writer.u8(coordinator.leads ? 1 : 0);
+      writer.u8(coordinator.answers ? 1 : 0);
+      writer.u8(coordinator.offload ? 1 : 0);
+    });
     encodeList(message.nodes, STATUS_NODES_MAX, writer, (node) => {
       writer.fixed(node.nodeId, NODE_ID_BYTES);
       encodeAddress(node.name, writer);
@@ -343,10 +376,16 @@ export const statusReply: Codec<StatusReply> = {
   },
   decode: (reader) => ({
     revision: reader.u48(),
+    stale: flag(reader),
     objects: reader.u48(),
     bytes: reader.u48(),
     nodesTotal: reader.u32(),
-    offload: flag(reader),
+    coordinators: decodeList(reader, COORDINATORS_MAX, () => ({
+      address: address(reader),
+      leads: flag(reader),
+      answers: flag(reader),
+      offload: flag(reader),
+    })),
     nodes: decodeList(reader, STATUS_NODES_MAX, () => ({
       nodeId: reader.bytes(NODE_ID_BYTES),
       name: address(reader),
@@ -365,17 +404,14 @@ export const whereToQuery: Codec<WhereToQuery> = {
   encode(message, writer) {
     writer.fixed(message.token, TOKEN_BYTES);
     writer.u48(message.bytes);
-    assert(message.replicas >= 1 && message.replicas <= REPLICAS_MAX, 'number of replicas');
-    writer.u8(message.replicas);
+    encodeReplicas(message.replicas, writer);
     writer.u8(message.hash === undefined ? 0 : 1);
     if (message.hash !== undefined) writer.fixed(message.hash, HASH_BYTES);
   },
   decode(reader) {
     const token = reader.bytes(TOKEN_BYTES);
     const bytes = reader.u48();
-    const replicas = reader.u8();
-    // [DEFS-6] One to eight replicas.
-    if (replicas < 1 || replicas > REPLICAS_MAX) reader.refuse('range');
+    const replicas = decodeReplicas(reader);
     const hasHash = flag(reader);
     return { token, bytes, replicas, hash: hasHash ? reader.bytes(HASH_BYTES) : undefined };
   },
@@ -412,13 +448,19 @@ export const hashQuery: Codec<HashQuery> = {
 };
 
 export const whereIsReply: Codec<WhereIsReply> = {
-  size: (message) => 12 + locationsSize(message.locations),
+  size: (message) => 13 + locationsSize(message.locations),
   encode(message, writer) {
     writer.u48(message.bytes);
     writer.u48(message.revision);
+    writer.u8(message.stale ? 1 : 0);
     encodeLocations(message.locations, writer);
   },
-  decode: (reader) => ({ bytes: reader.u48(), revision: reader.u48(), locations: decodeLocations(reader) }),
+  decode: (reader) => ({
+    bytes: reader.u48(),
+    revision: reader.u48(),
+    stale: flag(reader),
+    locations: decodeLocations(reader),
+  }),
 };
 
 export const whereIsManyQuery: Codec<WhereIsManyQuery> = {
@@ -438,9 +480,10 @@ export const whereIsManyQuery: Codec<WhereIsManyQuery> = {
 /** The plain codec; the roles use the one in `where-is-many.ts`, which makes no objects. */
 export const whereIsManyReply: Codec<WhereIsManyReply> = {
   size: (message) =>
-    message.answers.reduce((sum, found) => sum + answerSize(found), 7 + locationsSize(message.locations)),
+    message.answers.reduce((sum, found) => sum + answerSize(found), 8 + locationsSize(message.locations)),
   encode(message, writer) {
     writer.u48(message.revision);
+    writer.u8(message.stale ? 1 : 0);
     encodeLocations(message.locations, writer, WHERE_IS_LOCATIONS_MAX);
     assert(message.answers.length > 0, 'no answer');
     encodeList(message.answers, WHERE_IS_HASHES_MAX, writer, (found) => {
@@ -456,21 +499,23 @@ export const whereIsManyReply: Codec<WhereIsManyReply> = {
   },
   decode(reader) {
     const revision = reader.u48();
+    const stale = flag(reader);
     const locations = decodeLocations(reader, WHERE_IS_LOCATIONS_MAX);
     const answers = decodeList(reader, WHERE_IS_HASHES_MAX, () => decodeAnswer(reader, locations.length));
     // [MSG-11] At least one.
     if (answers.length === 0) reader.refuse('range');
-    return { revision, locations, answers };
+    return { revision, stale, locations, answers };
   },
 };
 
 export const commitQuery: Codec<CommitQuery> = {
   size: (message) =>
-    TOKEN_BYTES + HASH_BYTES + 6 + 1 + message.receipts.length * (NODE_ID_BYTES + RECEIPT_BYTES),
+    TOKEN_BYTES + HASH_BYTES + 6 + 1 + 1 + message.receipts.length * (NODE_ID_BYTES + RECEIPT_BYTES),
   encode(message, writer) {
     writer.fixed(message.token, TOKEN_BYTES);
     writer.fixed(message.hash, HASH_BYTES);
     writer.u48(message.bytes);
+    encodeReplicas(message.replicas, writer);
     encodeList(message.receipts, REPLICAS_MAX, writer, (receipt) => {
       writer.fixed(receipt.nodeId, NODE_ID_BYTES);
       writer.fixed(receipt.receipt, RECEIPT_BYTES);
@@ -480,6 +525,7 @@ export const commitQuery: Codec<CommitQuery> = {
     token: reader.bytes(TOKEN_BYTES),
     hash: reader.bytes(HASH_BYTES),
     bytes: reader.u48(),
+    replicas: decodeReplicas(reader),
     receipts: decodeList(reader, REPLICAS_MAX, () => ({
       nodeId: reader.bytes(NODE_ID_BYTES),
       receipt: reader.bytes(RECEIPT_BYTES),
@@ -501,7 +547,7 @@ export const tokenQuery: Codec<TokenQuery> = {
 };
 
 export const joinQuery: Codec<JoinQuery> = {
-  size: (message) => NODE_ID_BYTES + 6 + text8Size(message.name) + text8Size(message.address) + 6 + 6 + 1,
+  size: (message) => NODE_ID_BYTES + 6 + text8Size(message.name) + text8Size(message.address) + 6 + 6 + 2,
   encode(message, writer) {
     writer.fixed(message.nodeId, NODE_ID_BYTES);
     writer.u48(message.incarnation);
@@ -510,6 +556,7 @@ export const joinQuery: Codec<JoinQuery> = {
     writer.u48(message.quotaBytes);
     writer.u48(message.freeBytes);
     writer.u8(message.offload ? 1 : 0);
+    writer.u8(message.draining ? 1 : 0);
   },
   decode: (reader) => ({
     nodeId: reader.bytes(NODE_ID_BYTES),
@@ -519,6 +566,7 @@ export const joinQuery: Codec<JoinQuery> = {
     quotaBytes: reader.u48(),
     freeBytes: reader.u48(),
     offload: flag(reader),
+    draining: flag(reader),
   }),
 };
 
@@ -549,9 +597,12 @@ export const admitReply: Codec<AdmitReply> = {
 };
 
 export const inventoryQuery: Codec<InventoryQuery> = {
-  size: () => 6,
-  encode: (message, writer) => writer.u48(message.entries),
-  decode: (reader) => ({ entries: reader.u48() }),
+  size: () => 6 + BUCKET_MAP_BYTES,
+  encode(message, writer) {
+    writer.u48(message.entries);
+    writer.fixed(message.buckets, BUCKET_MAP_BYTES);
+  },
+  decode: (reader) => ({ entries: reader.u48(), buckets: reader.bytes(BUCKET_MAP_BYTES) }),
 };
 
 export const settleQuery: Codec<SettleQuery> = {
@@ -638,51 +689,16 @@ export const busyReply: Codec<BusyReply> = {
   decode: (reader) => ({ retryMillis: reader.u32() }),
 };
 
-function encodeList<Item>(
-  items: readonly Item[],
-  max: number,
-  writer: Writer,
-  encode: (item: Item) => void,
-): void {
-  assert(items.length <= max, 'list too long');
-  writer.u8(items.length);
-  for (const item of items) encode(item);
+function encodeReplicas(replicas: number, writer: Writer): void {
+  assert(replicas >= 1 && replicas <= REPLICAS_MAX, 'number of replicas');
+  writer.u8(replicas);
 }
 
-/** A list behind a one-byte count, of at most `max` items [MSG-7]. */
-function decodeList<Item>(reader: Reader, max: number, decode: () => Item): Item[] {
-  const count = reader.u8();
-  if (count > max) reader.refuse('range');
-  const items: Item[] = [];
-  for (let index = 0; index < count && reader.failure === undefined; index++) items.push(decode());
-  return items;
-}
-
-function locationsSize(locations: readonly Location[]): number {
-  return locations.reduce((sum, location) => sum + NODE_ID_BYTES + text8Size(location.address), 1);
-}
-
-/** The bytes of one location as it stands in a list, newly allocated. */
-export function encodeLocation(location: Location): Uint8Array {
-  const bytes = new Uint8Array(locationsSize([location]) - 1);
-  const writer = new Writer(bytes);
-  writer.fixed(location.nodeId, NODE_ID_BYTES);
-  encodeAddress(location.address, writer);
-  return bytes;
-}
-
-function encodeLocations(locations: readonly Location[], writer: Writer, max: number = REPLICAS_MAX): void {
-  encodeList(locations, max, writer, (location) => {
-    writer.fixed(location.nodeId, NODE_ID_BYTES);
-    encodeAddress(location.address, writer);
-  });
-}
-
-function decodeLocations(reader: Reader, max: number = REPLICAS_MAX): Location[] {
-  return decodeList(reader, max, () => ({
-    nodeId: reader.bytes(NODE_ID_BYTES),
-    address: address(reader),
-  }));
+/** [DEFS-6] One to eight replicas. */
+function decodeReplicas(reader: Reader): number {
+  const replicas = reader.u8();
+  if (replicas < 1 || replicas > REPLICAS_MAX) reader.refuse('range');
+  return replicas;
 }
 
 function answerSize(found: WhereIsAnswer): number {
@@ -713,30 +729,4 @@ function decodeAnswer(reader: Reader, locationsCount: number): WhereIsAnswer {
       reader.refuse('unknown');
       return { code: ResultCode.NOT_FOUND };
   }
-}
-
-function encodeAddress(text: string, writer: Writer): void {
-  assert(text8Size(text) <= ADDRESS_BYTES_MAX + 1, 'name or address too long');
-  writer.text8(text);
-}
-
-function address(reader: Reader): string {
-  const start = reader.at;
-  const text = reader.text8();
-  if (reader.failure === undefined && reader.at - start - 1 > ADDRESS_BYTES_MAX) reader.refuse('length');
-  return text;
-}
-
-/** A byte that is 0 or 1 [MSG-3]. */
-function flag(reader: Reader): boolean {
-  const value = reader.u8();
-  if (value > 1) reader.refuse('range');
-  return value === 1;
-}
-
-/** A byte that is one of the named numbers [MSG-3]. */
-function oneOf<Names extends Record<string, number>>(reader: Reader, names: Names): Names[keyof Names] {
-  const value = reader.u8();
-  if (!Object.values(names).includes(value)) reader.refuse('unknown');
-  return value as Names[keyof Names];
 }

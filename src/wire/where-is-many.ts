@@ -8,11 +8,15 @@
 
 import { assert } from '../base/assert.ts';
 import { BODY_BYTES_MAX, HASH_BYTES, NODE_ID_BYTES, ResultCode } from './constants.ts';
-import { ADDRESS_BYTES_MAX, REPLICAS_MAX, WHERE_IS_HASHES_MAX, WHERE_IS_LOCATIONS_MAX } from './messages.ts';
+import { ADDRESS_BYTES_MAX, REPLICAS_MAX } from './message-parts.ts';
+import { WHERE_IS_HASHES_MAX, WHERE_IS_LOCATIONS_MAX } from './messages.ts';
 import type { DecodeFailure } from './reader.ts';
 
-/** Revision, and the counts of locations and of answers. */
-const FIXED_BYTES = 6 + 1 + 1;
+/** Revision, staleness, and the counts of locations and of answers. */
+const FIXED_BYTES = 6 + 1 + 1 + 1;
+const STALE_AT = 6;
+const LOCATIONS_AT = 7;
+const TABLE_AT = 8;
 /** Code, size, number of replicas. */
 const FOUND_BYTES = 1 + 6 + 1;
 const TWO_TO_32 = 0x1_0000_0000;
@@ -48,7 +52,7 @@ export class WhereIsManyWriter {
   }
 
   begin(): void {
-    this.#headAt = 7;
+    this.#headAt = TABLE_AT;
     this.#answersAt = 0;
     this.#locations = 0;
     this.#count = 0;
@@ -105,7 +109,7 @@ export class WhereIsManyWriter {
   }
 
   /** The body, newly allocated. */
-  finish(revision: number): Uint8Array {
+  finish(revision: number, stale: boolean): Uint8Array {
     assert(this.#count > 0, 'a reply without an answer');
     const body = new Uint8Array(this.#headAt + 1 + this.#answersAt);
     const low = revision >>> 0;
@@ -117,7 +121,8 @@ export class WhereIsManyWriter {
     head[3] = low >>> 16;
     head[4] = low >>> 8;
     head[5] = low;
-    head[6] = this.#locations;
+    head[STALE_AT] = stale ? 1 : 0;
+    head[LOCATIONS_AT] = this.#locations;
     body.set(head.subarray(0, this.#headAt));
     body[this.#headAt] = this.#count;
     body.set(this.#answers.subarray(0, this.#answersAt), this.#headAt + 1);
@@ -134,6 +139,8 @@ export class WhereIsManyView {
   /** Why the body was refused; then nothing else may be asked. */
   readonly failure: DecodeFailure | undefined;
   readonly revision: number;
+  /** The answers may be old: the shared state is out of the coordinator's reach. */
+  readonly stale: boolean;
   /** Locations in the table. */
   readonly locations: number;
   /** Answers, in the order of the hashes that were asked for. */
@@ -144,7 +151,8 @@ export class WhereIsManyView {
   constructor(body: Uint8Array) {
     this.body = body;
     this.revision = body.length < FIXED_BYTES ? 0 : u48(body, 0);
-    this.locations = body.length < FIXED_BYTES ? 0 : body[6]!;
+    this.stale = body[STALE_AT] === 1;
+    this.locations = body.length < FIXED_BYTES ? 0 : body[LOCATIONS_AT]!;
     this.count = 0;
     const answersAt = this.#checkLocations();
     if (typeof answersAt === 'string') {
@@ -195,9 +203,11 @@ export class WhereIsManyView {
   #checkLocations(): number | DecodeFailure {
     const { body, locations } = this;
     if (body.length < FIXED_BYTES) return 'truncated';
+    // [MSG-3] A flag is 0 or 1.
+    if (body[STALE_AT]! > 1) return 'range';
     // [MSG-7] A count above the maximum.
     if (locations > WHERE_IS_LOCATIONS_MAX) return 'range';
-    let at = 7;
+    let at = TABLE_AT;
     for (let index = 0; index < locations; index++) {
       this.#starts[WHERE_IS_HASHES_MAX + index] = at;
       at += NODE_ID_BYTES;
