@@ -6,8 +6,9 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { concatBytes, toHex } from '../src/base/bytes.ts';
-import { encodeEntry, encodeTotals, OBJECT_PREFIX } from '../src/nodes/catalog-entry.ts';
+import { encodeEntry } from '../src/nodes/catalog-entry.ts';
 import type { StateOperation } from '../src/nodes/ports.ts';
+import { OBJECT_PREFIX } from '../src/nodes/state-keys.ts';
 import { openStateStore } from '../src/store/index.ts';
 
 export interface Filling {
@@ -23,7 +24,6 @@ export interface Filling {
 const SAMPLE_OBJECTS = 10_000;
 const OBJECTS_PER_COMMIT = 500;
 const COMMITS_AT_ONCE = 8;
-const TOTALS_KEY = new Uint8Array([0x63]);
 /** Later than the session of any node: its inventory, which is empty, strikes older entries [DEFS-12]. */
 const LATE_REVISION = 2 ** 46;
 const OBJECT_BYTES = 64;
@@ -39,6 +39,7 @@ export async function fillCatalog(filling: Filling): Promise<void> {
     revision: LATE_REVISION,
     requests: 0,
     expiresMillis: 0,
+    wanted: 2,
     replicas: [nodeId],
   });
   const sample: string[] = [];
@@ -59,8 +60,6 @@ export async function fillCatalog(filling: Filling): Promise<void> {
     underWay = [];
   }
   await Promise.all(underWay);
-  const totals = encodeTotals({ objects, bytes: objects * OBJECT_BYTES });
-  await state.commit([], [{ key: TOTALS_KEY, value: totals }]);
   await state.close();
   await writeFile(filling.samplePath, sample.join('\n'));
 }

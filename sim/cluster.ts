@@ -147,7 +147,7 @@ export class SimCluster {
 
   /** Starts the coordinator and all nodes, and waits until these have joined. */
   async start(): Promise<void> {
-    await this.coordinator.start();
+    await this.drive(this.coordinator.start());
     await Promise.all(this.nodes.map((node) => node.start()));
     await this.drive(this.joined());
   }

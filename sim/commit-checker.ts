@@ -1,8 +1,8 @@
 /** Which commits were acknowledged, and whether the catalog still has them: judges `Invariant.COMMIT_KEPT`. */
 
 import { fromHex, toHex } from '../src/base/bytes.ts';
-import { Catalog } from '../src/nodes/catalog.ts';
 import type { StateStore } from '../src/nodes/ports.ts';
+import { objectKey } from '../src/nodes/state-keys.ts';
 import type { CommitQuery } from '../src/wire/index.ts';
 import { Invariant, type Violations } from './checkers.ts';
 
@@ -54,9 +54,8 @@ export class CommitChecker {
 
   /** To be called whenever the state may have lost something: after a crash, and at the end. */
   check(state: StateStore): void {
-    const catalog = new Catalog(state);
     for (const name of this.#committed) {
-      if (catalog.lookup(fromHex(name)!) !== undefined) continue;
+      if (state.get(objectKey(fromHex(name)!)) !== undefined) continue;
       this.#violations.report(
         Invariant.COMMIT_KEPT,
         `${name.slice(0, 12)} was committed, and is not in the catalog`,

@@ -61,7 +61,6 @@ interface MemoryFiles {
 }
 
 export class MemoryObjectStore implements ObjectStore {
-  readonly incarnation: number;
   readonly #options: MemoryObjectStoreOptions;
   readonly #disk: MemoryFiles;
   readonly #cache: WriteCache;
@@ -79,7 +78,6 @@ export class MemoryObjectStore implements ObjectStore {
     this.#disk = disk;
     this.#cache = options.disk?.cache ?? new WriteCache();
     disk.incarnation++;
-    this.incarnation = disk.incarnation;
     this.#isDiskSeenFull = disk.isFull;
     for (const object of disk.objects.values()) {
       object.isVisible = true;
@@ -87,6 +85,14 @@ export class MemoryObjectStore implements ObjectStore {
     }
     // Markers of objects that never became visible are removed at the start.
     for (const name of disk.pending.keys()) if (!disk.objects.has(name)) disk.pending.delete(name);
+  }
+
+  get incarnation(): number {
+    return this.#disk.incarnation;
+  }
+
+  async renew(): Promise<void> {
+    this.#disk.incarnation += 1;
   }
 
   // ---------------------------------------------------------------- faults

@@ -1,6 +1,7 @@
 /** Sessions for roles, without datagrams: the fuzzer asks, and every query is answered once, by the rules. */
 
 import { GramlineError } from '../../src/base/errors.ts';
+import { micros } from '../../src/base/units.ts';
 import type {
   CloseReason,
   Connection,
@@ -29,6 +30,11 @@ export interface Asked {
 /** A role's end of a session. */
 export class FuzzConnection implements Connection {
   readonly firstWindowBytes = 1_048_576;
+  heardAt = micros(2 ** 52);
+  ping(): void {}
+  abandon(): void {
+    void this.close();
+  }
   readonly peerHost: string;
   readonly peerPort = 1;
   readonly peerRole = 0;

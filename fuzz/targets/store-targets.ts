@@ -6,9 +6,7 @@ import {
   type CatalogEntry,
   decodeEntry,
   decodeMillis,
-  decodeTotals,
   encodeEntry,
-  encodeTotals,
   scanEntry,
 } from '../../src/nodes/catalog-entry.ts';
 import { plainOf } from '../../src/nodes/object-service.ts';
@@ -39,20 +37,19 @@ const catalogEntries: Target = {
   weight: 5,
   inputBytesMax: 4_200,
   generate: (random) =>
-    random.chance(0.1)
-      ? encodeTotals({ objects: unsigned(random, 48), bytes: unsigned(random, 48) })
-      : encodeEntry({
-          bytes: unsigned(random, 48),
-          createdMillis: unsigned(random, 48),
-          revision: unsigned(random, 48),
-          requests: unsigned(random, 32),
-          expiresMillis: unsigned(random, 48),
-          replicas: Array.from({ length: random.integer(9) }, () => random.bytes(NODE_ID_BYTES)),
-        }),
+    encodeEntry({
+      bytes: unsigned(random, 48),
+      createdMillis: unsigned(random, 48),
+      revision: unsigned(random, 48),
+      requests: unsigned(random, 32),
+      expiresMillis: unsigned(random, 48),
+      wanted: unsigned(random, 8),
+      replicas: Array.from({ length: random.integer(9) }, () => random.bytes(NODE_ID_BYTES)),
+    }),
   layout(input) {
     const layout = new LayoutBuilder();
     let at = 0;
-    for (const width of [1, 6, 6, 6, 4, 6, 1]) {
+    for (const width of [1, 6, 6, 6, 4, 6, 1, 1]) {
       layout.number(at, width);
       at += width;
     }
@@ -60,8 +57,6 @@ const catalogEntries: Target = {
     return layout;
   },
   run(input) {
-    const { objects, bytes } = decodeTotals(input);
-    check(Number.isSafeInteger(objects) && Number.isSafeInteger(bytes), 'totals that are no numbers');
     check(Number.isSafeInteger(decodeMillis(input)), 'a time that is no number');
     const entry = decodeInside(input, (bytes) => unlessUnreadable(() => decodeEntry(bytes)));
     const starts: number[] = [];

@@ -30,6 +30,8 @@ export interface GramlineErrorOptions {
   readonly retryAfterMillis?: number;
   /** The result code that the peer sent, where one did. */
   readonly wireCode?: number;
+  /** `host:port` of the coordinator that leads, where one that does not has named it. */
+  readonly leader?: string;
 }
 
 /** An error for callers: match on `code`, show `message`. */
@@ -39,6 +41,7 @@ export class GramlineError extends Error {
   readonly retryable: boolean;
   readonly retryAfterMillis: number | undefined;
   readonly wireCode: number | undefined;
+  readonly leader: string | undefined;
 
   constructor(code: GramlineErrorCode, message: string, options: GramlineErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -46,6 +49,7 @@ export class GramlineError extends Error {
     this.retryable = options.retryable ?? false;
     this.retryAfterMillis = options.retryAfterMillis;
     this.wireCode = options.wireCode;
+    this.leader = options.leader;
   }
 }
 

@@ -13,11 +13,17 @@ const STATE_NAMES: Readonly<Record<NodeState, string>> = {
   [NodeState.UP]: 'up',
   [NodeState.DOWN]: 'down',
   [NodeState.FULL]: 'full',
+  [NodeState.FAILED]: 'failed',
+  [NodeState.DRAINING]: 'draining',
+  [NodeState.GONE]: 'gone',
 };
 const STATE_COLOURS: Readonly<Record<NodeState, 'green' | 'red' | 'yellow'>> = {
   [NodeState.UP]: 'green',
   [NodeState.DOWN]: 'red',
   [NodeState.FULL]: 'yellow',
+  [NodeState.FAILED]: 'red',
+  [NodeState.DRAINING]: 'yellow',
+  [NodeState.GONE]: 'red',
 };
 const NODE_COLUMNS: readonly Column[] = [
   { title: 'NAME' },
@@ -91,13 +97,17 @@ async function whereAre(hashes: readonly string[], options: ClusterOptions): Pro
   if (refused !== undefined) throw refused;
 }
 
-function printPlaces({ hash, bytes, replicas, revision }: ObjectPlaces, options: ClusterOptions): void {
+function printPlaces(
+  { hash, bytes, replicas, revision, stale }: ObjectPlaces,
+  options: ClusterOptions,
+): void {
   if (options.json === true) {
-    printJson({ code: 0, hash, locations: replicas.map(locationOf), revision, bytes });
+    printJson({ code: 0, hash, locations: replicas.map(locationOf), revision, stale, bytes });
     return;
   }
   print(formatReplicas(replicas));
-  print(`${formatBytes(bytes)} in ${formatCount(replicas.length, 'replica')}`);
+  const age = stale ? paint('yellow', ', stale: the coordinator is cut off') : '';
+  print(`${formatBytes(bytes)} in ${formatCount(replicas.length, 'replica')}${age}`);
 }
 
 async function remove(hashText: string, options: ClusterOptions): Promise<void> {
@@ -150,12 +160,19 @@ function statusJson(cluster: ClusterStatus): object {
 
 function statusText(cluster: ClusterStatus): string {
   const lines = cluster.coordinators.map(
-    ({ address, offload, revision }) =>
-      `coordinator ${address}, revision ${revision}, offload ${offload ? 'on' : 'off'}`,
+    ({ address, leads, offload }) =>
+      `coordinator ${address}${leads ? ', leads' : ''}, offload ${offload ? 'on' : 'off'}`,
   );
+  if (!cluster.coordinators.some(({ leads }) => leads)) {
+    lines.push(paint('red', 'no coordinator leads: nothing can be stored until one does'));
+  }
+  if (cluster.stale) {
+    lines.push(paint('yellow', 'stale: the shared state is out of reach of the coordinator that answered'));
+  }
   if (cluster.nodes.length === 0) lines.push('no nodes: start one with gramline node --directory DIR');
   else lines.push('', nodesTable(cluster), '');
-  lines.push(`${formatCount(cluster.objects, 'object')}, ${formatBytes(cluster.bytes)}`);
+  const { objects, bytes, revision } = cluster;
+  lines.push(`${formatCount(objects, 'object')}, ${formatBytes(bytes)}, revision ${revision}`);
   return lines.join('\n');
 }
 

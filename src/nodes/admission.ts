@@ -18,6 +18,8 @@ import {
   admitQuery,
   admitReply,
   decodeMessage,
+  digestQuery,
+  digestReply,
   encodeMessage,
   hashQuery,
   inventoryQuery,
@@ -32,9 +34,12 @@ import {
 } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import { type DeletionOrder, Deletions } from './deletions.ts';
+import { allBuckets, isNoBucket } from './holdings.ts';
 import { takeInventory } from './inventory.ts';
+import type { MemberBook } from './member-book.ts';
+import { Standing } from './member-record.ts';
 import type { Member, Membership } from './membership.ts';
-import { Pace } from './pace.ts';
+import type { Pace } from './pace.ts';
 import type { Clock, CloseReason, Compression, Connection, Entropy, IncomingQuery, Log } from './ports.ts';
 import { ADMISSION_ROLE, ADMITTING_ROLE, readQuery, replyBusy } from './roles.ts';
 
@@ -44,9 +49,8 @@ const RETRIES_PER_SWEEP_MAX = 256;
 /** Objects in one inventory at most: as many as a store of objects takes. */
 export const INVENTORY_ENTRIES_MAX = 10_000_000;
 
-/** Entries of inventories looked at in one turn, by all nodes together: a millisecond or two. */
-const ENTRIES_PER_TURN_MAX = 2_048;
-
+/** Nodes that are admitted and whose inventories are not taken yet, at most [MEM-6]. */
+export const JOINING_MAX = 64;
 export interface AdmissionOptions {
   readonly suite: Suite;
   readonly clock: Clock;
@@ -56,6 +60,9 @@ export interface AdmissionOptions {
   readonly admissionSecret: Uint8Array;
   readonly catalog: Catalog;
   readonly members: Membership;
+  readonly book: MemberBook;
+  /** What inventories of all nodes together may take of a turn. */
+  readonly pace: Pace;
   readonly compression: Compression | undefined;
   /** `host:port` of the coordinator's own front port. */
   readonly frontAddress: () => string;
@@ -70,23 +77,25 @@ interface Admitted {
   readonly member: Member;
   /** Revision of the catalog when the node joined: what was written later, its inventory may lack. */
   readonly revision: number;
+  /** Whether its inventory is still to come. */
+  isJoining: boolean;
 }
 
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #challenges = new WeakMap<Connection, Challenge>();
   readonly #admitted = new WeakMap<Connection, Admitted>();
-  readonly #pace: Pace;
   readonly deletions: Deletions;
   /** What the log was last told of orders that wait, and what it is to be told. */
   #ordersReported = 0;
   #ordersLeft = 0;
   #lastRefusal = '';
+  /** Nodes that are admitted, and have not told what they hold yet. */
+  #joining = 0;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.deletions = new Deletions(options.clock);
-    this.#pace = new Pace(options.clock, ENTRIES_PER_TURN_MAX);
   }
 
   /** The node behind a connection, once it is admitted and as long as this is its newest session [ADM-7]. */
@@ -100,6 +109,8 @@ export class Admission {
     if (join === undefined) return;
     // [ADM-9] One session is one node.
     if (this.memberOf(connection) !== undefined) return query.reply(ResultCode.CONFLICT);
+    // [MEM-6] A thousand nodes that come at once are taken in one after the other.
+    if (this.#joining >= JOINING_MAX) return replyBusy(query);
     // [ADM-3] A fresh nonce for every try.
     const nonce = this.#options.entropy.bytes(ADMISSION_NONCE_BYTES);
     this.#challenges.set(connection, { nonce, join });
@@ -129,18 +140,25 @@ export class Admission {
     const { join } = challenge;
     const known = members.get(join.nodeId);
     // [ADM-4] Of two that claim one id, the newer start wins; the same start twice is a copied directory.
-    if (known?.isUp === true && known.incarnation >= join.incarnation) {
+    if (known?.connection !== undefined && known.incarnation >= join.incarnation) {
       mark('node-refused');
       log.warn('a node was refused: another with the same id is up', { host: connection.peerHost });
       return query.reply(ResultCode.CONFLICT);
     }
+    // [MEM-4] What was given up comes back as a new one.
+    if (known?.standing === Standing.FAILED && known.incarnation >= join.incarnation) {
+      mark('node-incarnation');
+      return query.reply(ResultCode.STALE_EPOCH);
+    }
     if (known === undefined && members.full) return replyBusy(query);
     const replaced = known?.connection;
     const address = reachableAddress(join.address, connection.peerHost);
-    const member = members.admit({ ...join, address }, connection);
+    const member = members.admit({ ...join, address }, connection, this.#options.clock.wallMillis());
+    this.#options.book.note(member);
     if (replaced !== undefined) mark('node-replaced');
     void replaced?.close();
-    this.#admitted.set(connection, { member, revision: catalog.revision });
+    this.#joining += 1;
+    this.#admitted.set(connection, { member, revision: catalog.revision, isJoining: true });
     if (isLoopback(address) && !isLoopback(this.#options.frontAddress())) {
       const advice = 'start it with an address of this machine as its coordinator';
       log.warn('a node can be reached from its own machine only', { name: member.name, address, advice });
@@ -166,14 +184,55 @@ export class Admission {
       this.#options.log.warn('the disk of a node is full', { name: member.name });
     member.freeBytes = load.freeBytes;
     member.objects = load.objects;
+    if (member.full !== load.full) this.#options.book.note(member);
     member.full = load.full;
   }
 
   onClosed(connection: Connection, reason: CloseReason): void {
+    this.#endJoining(connection);
     const member = this.memberOf(connection);
     if (member === undefined) return;
+    // [MEM-2] Only a node that says so leaves.
+    const standing = reason.kind === 'peer' ? Standing.DOWN : Standing.FAILED;
+    this.#leave(member, standing, reason.kind);
+  }
+
+  /** A node has been silent for too long. */
+  fail(member: Member): void {
+    const { connection } = member;
+    this.#leave(member, Standing.FAILED, 'silence');
+    void connection?.close();
+  }
+
+  #leave(member: Member, standing: Standing, reason: string): void {
     member.connection = undefined;
-    this.#options.log.warn('a node is down', { name: member.name, reason: reason.kind });
+    member.stand(standing, this.#options.clock.wallMillis());
+    this.#options.book.note(member);
+    const text = standing === Standing.DOWN ? 'a node is down' : 'a node has failed';
+    this.#options.log.warn(text, { name: member.name, reason });
+  }
+
+  #endJoining(connection: Connection): void {
+    const admitted = this.#admitted.get(connection);
+    if (admitted?.isJoining !== true) return;
+    admitted.isJoining = false;
+    this.#joining -= 1;
+  }
+
+  /** Compares what a node holds, in short, with what the catalog says [DIG-2]. */
+  digest(connection: Connection, query: IncomingQuery): void {
+    const message = readQuery(query, digestQuery);
+    if (message === undefined) return;
+    const member = this.memberOf(connection);
+    if (member === undefined) return query.reply(ResultCode.DENIED);
+    const holdings = this.#options.catalog.holdingsOf(member.nodeId);
+    const differs = holdings?.differencesFrom(message.digests) ?? allBuckets();
+    member.objects = message.entries;
+    if (isNoBucket(differs)) {
+      mark('digest-equal');
+      this.#endJoining(connection);
+    } else mark('digest-differs');
+    query.reply(ResultCode.OK, encodeMessage(digestReply, { differs }));
   }
 
   /**
@@ -191,17 +250,18 @@ export class Admission {
     const outcome = await takeInventory({
       query,
       entries: message.entries,
+      buckets: message.buckets,
       nodeId: member.nodeId,
       catalog,
-      pace: this.#pace,
+      pace: this.#options.pace,
       compression: this.#options.compression,
       joinedRevision: admitted.revision,
       isCurrent: () => this.memberOf(connection) !== undefined,
       adopt: (hash, bytes) => this.#adopt(hash, bytes, member.nodeId),
     });
+    this.#endJoining(connection);
     if (outcome === undefined) return query.reply(ResultCode.ABORTED);
     if (outcome.struck > 0) mark('inventory-strikes');
-    member.objects = outcome.objects;
     log.info('inventory taken', { name: member.name, ...outcome });
     query.reply(ResultCode.OK);
   }

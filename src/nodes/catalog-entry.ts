@@ -1,6 +1,6 @@
-/** What the catalog keeps under its keys: entries, tombstones and totals, as bytes of the state store. */
+/** What the catalog keeps under its keys: entries and tombstones, as bytes of the state store. */
 
-import { equalBytes, utf8 } from '../base/bytes.ts';
+import { equalBytes } from '../base/bytes.ts';
 import { NODE_ID_BYTES, Reader, Writer } from '../wire/index.ts';
 
 export interface CatalogEntry {
@@ -11,6 +11,8 @@ export interface CatalogEntry {
   /** How often it was asked for, and until when it is kept: 0 = for ever. */
   readonly requests: number;
   readonly expiresMillis: number;
+  /** How many replicas it is to have: what repair restores [REP-1]. */
+  readonly wanted: number;
   readonly replicas: readonly Uint8Array[];
 }
 
@@ -19,14 +21,8 @@ export interface CatalogTotals {
   readonly bytes: number;
 }
 
-/** In front of the hash of each entry, and behind all of them. */
-export const OBJECT_PREFIX: Uint8Array = utf8('o');
-export const OBJECT_END: Uint8Array = utf8('p');
-/** A key and this: the least key behind it. */
-export const KEY_STEP: Uint8Array = new Uint8Array(1);
-
-const ENTRY_VERSION = 1;
-const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + 1;
+const ENTRY_VERSION = 2;
+const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + 1 + 1;
 
 export function hasReplica(entry: CatalogEntry, nodeId: Uint8Array): boolean {
   return entry.replicas.some((replica) => equalBytes(replica, nodeId));
@@ -40,6 +36,7 @@ export function encodeEntry(entry: CatalogEntry): Uint8Array {
   writer.u48(entry.revision);
   writer.u32(entry.requests);
   writer.u48(entry.expiresMillis);
+  writer.u8(entry.wanted);
   writer.u8(entry.replicas.length);
   for (const replica of entry.replicas) writer.fixed(replica, NODE_ID_BYTES);
   return writer.buffer;
@@ -54,6 +51,7 @@ export function decodeEntry(value: Uint8Array): CatalogEntry {
     revision: reader.u48(),
     requests: reader.u32(),
     expiresMillis: reader.u48(),
+    wanted: reader.u8(),
   };
   const replicas: Uint8Array[] = [];
   for (let count = reader.u8(); count > 0 && reader.failure === undefined; count--) {
@@ -84,19 +82,6 @@ export function encodeMillis(millis: number): Uint8Array {
 
 export function decodeMillis(value: Uint8Array): number {
   return new Reader(value).u48();
-}
-
-export function encodeTotals(totals: CatalogTotals): Uint8Array {
-  const writer = new Writer(new Uint8Array(12));
-  writer.u48(totals.objects);
-  writer.u48(totals.bytes);
-  return writer.buffer;
-}
-
-export function decodeTotals(value: Uint8Array | undefined): CatalogTotals {
-  if (value === undefined) return { objects: 0, bytes: 0 };
-  const reader = new Reader(value);
-  return { objects: reader.u48(), bytes: reader.u48() };
 }
 
 function unreadable(): Error {

@@ -2,16 +2,10 @@
 
 import { concatBytes } from '../base/bytes.ts';
 import { HASH_BYTES } from '../wire/index.ts';
-import {
-  type CatalogEntry,
-  decodeEntry,
-  hasReplica,
-  KEY_STEP,
-  OBJECT_END,
-  OBJECT_PREFIX,
-} from './catalog-entry.ts';
+import { type CatalogEntry, decodeEntry, hasReplica } from './catalog-entry.ts';
 import type { CatalogIndex } from './catalog-index.ts';
 import type { StateStore } from './ports.ts';
+import { KEY_STEP, OBJECT_END, OBJECT_PREFIX } from './state-keys.ts';
 
 /** Entries that are read from the store in one go: this long nothing else runs. */
 export const PAGE_ENTRIES_MAX = 1_024;

@@ -1,192 +1,94 @@
 /**
- * The catalog: which object is where. Every entry is a key of the state store, which is the truth;
- * an index in memory follows each commit, and answers where an object is without asking the store.
- *
- * Keys: `o` hash -> entry, `t` hash -> tombstone, `c` -> totals (`catalog-entry.ts`).
+ * The catalog: which object is where. Every entry is a key of the state, which is the truth; how it is read
+ * is `catalog-mirror.ts`. Only a leader changes it: `writer` is what commits under its epoch [LEAD-2].
  */
 
-import { concatBytes, equalBytes, toHex, utf8 } from '../base/bytes.ts';
+import { concatBytes, equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark, marked } from '../base/marks.ts';
 import { REPLICAS_MAX } from '../wire/index.ts';
 import {
   type CatalogEntry,
-  type CatalogTotals,
   decodeEntry,
   decodeMillis,
-  decodeTotals,
   encodeEntry,
   encodeMillis,
-  encodeTotals,
   hasReplica,
-  KEY_STEP,
-  OBJECT_END,
-  OBJECT_PREFIX,
-  scanEntry,
 } from './catalog-entry.ts';
-import { type HeldObject, heldInMemory, heldInStore } from './catalog-held.ts';
-import { CatalogIndex } from './catalog-index.ts';
-import { NodeNumbers } from './node-numbers.ts';
+import { CatalogMirror } from './catalog-mirror.ts';
 import type { Comparison, StateOperation, StateStore } from './ports.ts';
+import {
+  DROPPED_END,
+  DROPPED_PREFIX,
+  droppedKey,
+  KEY_STEP,
+  objectKey,
+  TOMBSTONE_END,
+  TOMBSTONE_PREFIX,
+  tombstoneKey,
+} from './state-keys.ts';
+import type { StateWriter } from './state-writer.ts';
 
-const TOMBSTONE_PREFIX = utf8('t');
-const TOMBSTONE_END = utf8('u');
-const TOTALS_KEY = utf8('c');
 /** A commit that lost against another is tried again this often. */
 const COMMIT_TRIES_MAX = 16;
 /** Removed objects are remembered this long, so that a node that was away does not bring them back. */
 const TOMBSTONE_MILLIS = 30 * 24 * 3_600_000;
 /** Changes under way or waiting for their turn; one more is refused as busy. */
 export const CHANGES_MAX = 65_536;
-/** Entries that are read into the index in one go: about a millisecond. */
-export const LOAD_ENTRIES_MAX = 512;
 /** Bytes of all objects together: what the totals and a STATUS reply can say. */
 export const CATALOG_BYTES_MAX = 2 ** 48 - 1;
-/** Tombstones looked at in one sweep. */
-const TOMBSTONE_SWEEP_MAX = 10_000;
+/** Tombstones that are looked at in one go, and forgotten by one commit. */
+export const TOMBSTONE_PAGE_MAX = 64;
 
 /** Whether a commit made the entry, found one, or changed nothing. */
 export type CommitOutcome = 'created' | 'added' | 'void';
 
+/** An object that nodes have stored. */
+export interface NewReplicas {
+  readonly hash: Uint8Array;
+  readonly bytes: number;
+  /** Ids of the nodes. */
+  readonly replicas: readonly Uint8Array[];
+  /** How many replicas the object is to have. */
+  readonly wanted: number;
+  readonly nowMillis: number;
+  /** Of the put: nothing is committed once it was dropped. */
+  readonly token?: Uint8Array;
+}
+
 /** What is to become of an entry. */
 type EntryChange = (entry: CatalogEntry | undefined) => CatalogEntry | 'keep' | 'remove';
 
-/** What is known of an object, without a look at the state store. */
-export interface PlacesInMemory {
-  readonly bytes: number;
-  /** How many of `replicas` count. */
-  readonly count: number;
-  /** Numbers of the nodes that hold it. */
-  readonly replicas: Uint16Array;
+/** What goes with a change of an entry. */
+interface ChangeOptions {
+  /** What must hold, too. */
+  readonly guard?: readonly Comparison[];
+  /** Wall-clock time of a removal. */
+  readonly nowMillis?: number;
 }
 
-export class Catalog {
-  /** Numbers of the nodes that hold objects. */
-  readonly numbers: NodeNumbers = new NodeNumbers();
-  readonly #state: StateStore;
-  readonly #index: CatalogIndex;
-  /** Whether every object is in the index: otherwise one that it lacks may be in the store. */
-  #isIndexed = false;
-  readonly #replicas = new Uint16Array(REPLICAS_MAX);
+export class Catalog extends CatalogMirror {
   /** The last change under way of each object. */
   readonly #turns = new Map<string, Promise<void>>();
   #changesUnderWay = 0;
-  #totals: CatalogTotals;
-  /** Whether the totals in the store may count a commit that failed. */
-  #totalsDoubtful = false;
-  /** Whether the totals are to be held against the index, which has just been filled. */
-  #recountDue = false;
-
-  /** @param seed 8 bytes of chance for the index. */
-  constructor(state: StateStore, seed?: Uint8Array) {
-    this.#state = state;
-    this.#index = new CatalogIndex(seed);
-    this.#totals = decodeTotals(state.get(TOTALS_KEY));
-  }
-
-  /** Whether `find` needs the state store for no object that it can hold. */
-  get isIndexed(): boolean {
-    return this.#isIndexed;
-  }
-
-  /** Bytes of memory that the index takes. */
-  get indexBytes(): number {
-    return this.#index.memoryBytes;
-  }
+  /** Bytes of new objects whose commits are under way: the index does not know them yet. */
+  #comingBytes = 0;
+  readonly #writer: StateWriter;
 
   /**
-   * Fills the index from the state store, page by page. Meanwhile `find` says 'elsewhere' of what it
-   * has not met. An index that grows full stays as it is.
-   *
-   * @param pause Awaited between pages, so that others have their turn; true ends the work.
+   * @param seed 8 bytes of chance for the index.
+   * @param writer What changes are committed by; default the state itself.
    */
-  async load(pause: () => Promise<boolean>): Promise<void> {
-    let isComplete = true;
-    for (let start: Uint8Array = OBJECT_PREFIX; ; ) {
-      let entries = 0;
-      for (const [key, value] of this.#state.range(start, OBJECT_END, LOAD_ENTRIES_MAX)) {
-        entries += 1;
-        start = key;
-        isComplete = this.#enter(key.subarray(1), value) && isComplete;
-      }
-      if (entries < LOAD_ENTRIES_MAX) break;
-      // The least key behind the last.
-      start = concatBytes(start, KEY_STEP);
-      if (await pause()) return;
-    }
-    this.#isIndexed = isComplete;
-    this.#recountDue = isComplete;
-    this.#recount();
-  }
-
-  /**
-   * Looks for the object whose hash stands in `hash` at `at`, and never waits. 'here': `found` tells
-   * of it until the next call. 'elsewhere': memory does not say, and `lookup` does.
-   */
-  find(hash: Uint8Array, at = 0): 'here' | 'elsewhere' | 'unknown' {
-    const answer = this.#index.find(hash, at);
-    return answer === 'unknown' && !this.#isIndexed ? 'elsewhere' : answer;
-  }
-
-  get found(): PlacesInMemory {
-    return this.#index;
-  }
-
-  get revision(): number {
-    return this.#state.revision;
-  }
-
-  get totals(): CatalogTotals {
-    return this.#totals;
-  }
-
-  /** Stores the totals anew where a commit that failed may have left wrong ones. */
-  async mendTotals(): Promise<void> {
-    if (!this.#totalsDoubtful) return;
-    mark('totals-mended');
-    this.#totalsDoubtful = false;
-    try {
-      await this.#state.commit([], [{ key: TOTALS_KEY, value: encodeTotals(this.#totals) }]);
-    } catch (error) {
-      this.#totalsDoubtful = true;
-      throw error;
-    }
-  }
-
-  /** The entry of an object, or undefined. Never waits. */
-  lookup(hash: Uint8Array): CatalogEntry | undefined {
-    const value = this.#state.get(objectKey(hash));
-    return value === undefined ? undefined : decodeEntry(value);
-  }
-
-  /** Whether this object was removed on purpose. */
-  isRemoved(hash: Uint8Array): boolean {
-    return this.#state.get(tombstoneKey(hash)) !== undefined;
+  constructor(state: StateStore, seed?: Uint8Array, writer: StateWriter = state) {
+    super(state, seed);
+    this.#writer = writer;
   }
 
   /** Whether memory alone says that `nodeId` holds the object, and no change of it is under way. */
   holds(hash: Uint8Array, nodeId: Uint8Array): boolean {
-    if (this.#index.find(hash) !== 'here') return false;
+    if (this.index.find(hash) !== 'here') return false;
     if (this.#turns.size > 0 && this.#turns.has(toHex(hash))) return false;
-    return this.#index.isReplica(this.numbers.of(nodeId));
-  }
-
-  /**
-   * All objects of which `nodeId` holds a replica, as the catalog has it, but for those in `without`,
-   * part by part. Entries that change meanwhile may be told as they were or as they are; all others
-   * are told once.
-   *
-   * @param pause Awaited between parts, with the work that the next one is, so that others have their turn.
-   */
-  heldBy(
-    nodeId: Uint8Array,
-    pause: (entries: number) => Promise<void>,
-    without: CatalogIndex = new CatalogIndex(),
-  ): AsyncIterable<HeldObject> {
-    const number = this.numbers.of(nodeId);
-    return this.#isIndexed && number !== undefined
-      ? heldInMemory(this.#state, this.#index, { nodeId, number }, pause, without)
-      : heldInStore(this.#state, nodeId, pause, without);
+    return this.index.isReplica(this.numbers.of(nodeId));
   }
 
   /**
@@ -197,19 +99,18 @@ export class Catalog {
    * @param isVoid Asked when this object's earlier changes are through: then nothing is changed.
    */
   async commit(
-    hash: Uint8Array,
-    bytes: number,
-    replicas: readonly Uint8Array[],
-    nowMillis: number,
+    { hash, bytes, replicas, wanted, nowMillis, token }: NewReplicas,
     isVoid: () => boolean = () => false,
   ): Promise<CommitOutcome> {
     let outcome: CommitOutcome = 'void';
-    const isDone = await this.#update(hash, (entry) => {
-      if (isVoid()) return 'keep';
+    // [DEFS-29] Compared, too: it may be dropped while this is on its way.
+    const guard = token === undefined ? [] : [{ key: droppedKey(token), equals: undefined }];
+    const isDone = await this.#update(hash, { guard }, (entry) => {
+      if (isVoid() || (token !== undefined && this.isDropped(token))) return 'keep';
       outcome = entry === undefined ? 'created' : marked('commit-added', 'added');
       return entry === undefined
-        ? newEntry(bytes, replicas, nowMillis)
-        : { ...entry, replicas: joined(entry, replicas) };
+        ? newEntry(bytes, replicas, wanted, nowMillis)
+        : { ...entry, wanted: Math.max(entry.wanted, wanted), replicas: joined(entry, replicas) };
     });
     return isDone ? outcome : 'void';
   }
@@ -226,9 +127,9 @@ export class Catalog {
     nodeId: Uint8Array,
     mayAdopt: (isRemoved: boolean) => boolean,
   ): Promise<boolean> {
-    return this.#update(hash, (entry) => {
+    return this.#update(hash, {}, (entry) => {
       if (!mayAdopt(entry === undefined && this.isRemoved(hash))) return 'keep';
-      if (entry === undefined) return newEntry(bytes, [nodeId], 0);
+      if (entry === undefined) return newEntry(bytes, [nodeId], 1, 0);
       const replicas = joined(entry, [nodeId]);
       return replicas.length === entry.replicas.length ? 'keep' : { ...entry, replicas };
     });
@@ -236,7 +137,7 @@ export class Catalog {
 
   /** Calls `run` with what became of the object once its earlier changes are through. */
   async afterChanges(hash: Uint8Array, run: (isRemoved: boolean) => void): Promise<void> {
-    await this.#update(hash, (entry) => {
+    await this.#update(hash, {}, (entry) => {
       run(entry === undefined && this.isRemoved(hash));
       return 'keep';
     });
@@ -248,7 +149,7 @@ export class Catalog {
     nodeId: Uint8Array,
     writtenUpTo = Number.MAX_SAFE_INTEGER,
   ): Promise<boolean> {
-    return this.#update(hash, (entry) => {
+    return this.#update(hash, {}, (entry) => {
       if (entry === undefined || entry.revision > writtenUpTo || !hasReplica(entry, nodeId)) return 'keep';
       return { ...entry, replicas: entry.replicas.filter((replica) => !equalBytes(replica, nodeId)) };
     });
@@ -266,36 +167,67 @@ export class Catalog {
     onRemoving: (entry: CatalogEntry) => void = () => {},
   ): Promise<CatalogEntry | undefined> {
     let removed: CatalogEntry | undefined;
-    const isDone = await this.#update(
-      hash,
-      (entry) => {
-        removed = entry;
-        if (entry === undefined) return 'keep';
-        onRemoving(entry);
-        return 'remove';
-      },
-      nowMillis,
-    );
+    const isDone = await this.#update(hash, { nowMillis }, (entry) => {
+      removed = entry;
+      if (entry === undefined) return 'keep';
+      onRemoving(entry);
+      return 'remove';
+    });
     return isDone ? removed : undefined;
   }
 
-  /** Forgets tombstones that are old enough. */
-  async sweepTombstones(nowMillis: number): Promise<void> {
-    const old: StateOperation[] = [];
-    for (const [key, value] of this.#state.range(TOMBSTONE_PREFIX, TOMBSTONE_END, TOMBSTONE_SWEEP_MAX)) {
-      if (decodeMillis(value) + TOMBSTONE_MILLIS < nowMillis)
-        old.push({ key: key.slice(), value: undefined });
+  /** Whether it was decided that the put of this token will never be committed [DEFS-29]. */
+  isDropped(token: Uint8Array): boolean {
+    return this.state.get(droppedKey(token)) !== undefined;
+  }
+
+  /** Decides that for good, across restarts: resolves when it is durable. */
+  async drop(tokens: readonly Uint8Array[], nowMillis: number): Promise<void> {
+    const value = encodeMillis(nowMillis);
+    await this.#writer.commit(
+      [],
+      tokens.map((token) => ({ key: droppedKey(token), value })),
+    );
+  }
+
+  /**
+   * Forgets tombstones and dropped puts that are old enough, page by page.
+   *
+   * @param pause Awaited between pages, so that others have their turn; true ends the work.
+   */
+  async sweepTombstones(nowMillis: number, pause: () => Promise<boolean>): Promise<void> {
+    await this.#sweep(TOMBSTONE_PREFIX, TOMBSTONE_END, nowMillis, pause);
+    await this.#sweep(DROPPED_PREFIX, DROPPED_END, nowMillis, pause);
+  }
+
+  async #sweep(
+    from: Uint8Array,
+    end: Uint8Array,
+    nowMillis: number,
+    pause: () => Promise<boolean>,
+  ): Promise<void> {
+    for (let start = from; ; ) {
+      const compare: Comparison[] = [];
+      let seen = 0;
+      for (const [key, value] of this.state.range(start, end, TOMBSTONE_PAGE_MAX)) {
+        seen += 1;
+        start = concatBytes(key, KEY_STEP);
+        if (decodeMillis(value) + TOMBSTONE_MILLIS < nowMillis) compare.push({ key, equals: value });
+      }
+      // Compared, since an object may have been removed again meanwhile: then the next sweep looks.
+      const operations = compare.map(({ key }) => ({ key, value: undefined }));
+      if (operations.length > 0) await this.#writer.commit(compare, operations);
+      if (seen < TOMBSTONE_PAGE_MAX || (await pause())) return;
     }
-    if (old.length > 0) await this.#state.commit([], old);
   }
 
   /** Changes of one object wait for each other: of two removals at once both would count in the totals. */
-  #update(hash: Uint8Array, change: EntryChange, nowMillis = 0): Promise<boolean> {
+  #update(hash: Uint8Array, how: ChangeOptions, change: EntryChange): Promise<boolean> {
     if (this.#changesUnderWay >= CHANGES_MAX) return Promise.reject(catalogBusy());
     this.#changesUnderWay += 1;
     const name = toHex(hash);
     const earlier = this.#turns.get(name) ?? Promise.resolve();
-    const turn = earlier.then(() => this.#change(hash, change, nowMillis));
+    const turn = earlier.then(() => this.#change(hash, how, change));
     const ended: Promise<void> = turn.then(
       () => this.#endTurn(name, ended),
       () => this.#endTurn(name, ended),
@@ -307,110 +239,61 @@ export class Catalog {
   #endTurn(name: string, turn: Promise<void>): void {
     this.#changesUnderWay -= 1;
     if (this.#turns.get(name) === turn) this.#turns.delete(name);
-    this.#recount();
   }
 
-  /** A crash may have come before totals were mended: at the start they are counted, once no change is under way. */
-  #recount(): void {
-    if (!this.#recountDue || this.#changesUnderWay > 0) return;
-    this.#recountDue = false;
-    const counted = { objects: this.#index.size, bytes: this.#index.objectBytes };
-    const { objects, bytes } = this.#totals;
-    if (!this.#isIndexed || (objects === counted.objects && bytes === counted.bytes)) return;
-    this.#totals = counted;
-    this.#totalsDoubtful = true;
-  }
-
-  async #change(hash: Uint8Array, change: EntryChange, nowMillis: number): Promise<boolean> {
+  async #change(
+    hash: Uint8Array,
+    { guard = [], nowMillis = 0 }: ChangeOptions,
+    change: EntryChange,
+  ): Promise<boolean> {
     const key = objectKey(hash);
     for (let attempt = 0; attempt < COMMIT_TRIES_MAX; attempt++) {
-      const before = this.#state.get(key);
+      const before = this.state.get(key);
       const entry = before === undefined ? undefined : decodeEntry(before);
       const next = change(entry);
       if (next === 'keep') return false;
-      const compare: Comparison[] = [{ key, equals: before }];
+      const compare: Comparison[] = [{ key, equals: before }, ...guard];
       const operations: StateOperation[] = [];
-      const totals = this.#totals;
-      let { objects, bytes } = totals;
-      let stored: Uint8Array | undefined;
+      let comingBytes = 0;
       if (next === 'remove') {
-        objects -= 1;
-        bytes -= entry!.bytes;
         operations.push(
           { key, value: undefined },
           { key: tombstoneKey(hash), value: encodeMillis(nowMillis) },
         );
       } else {
         if (entry === undefined) {
-          objects += 1;
-          bytes += next.bytes;
-          if (bytes > CATALOG_BYTES_MAX) throw catalogFull();
+          comingBytes = next.bytes;
+          const totalBytes = this.totals.bytes + this.#comingBytes + comingBytes;
+          if (totalBytes > CATALOG_BYTES_MAX) throw catalogFull();
           operations.push({ key: tombstoneKey(hash), value: undefined });
         }
-        stored = encodeEntry({ ...next, revision: this.#state.revision + 1 });
-        operations.push({ key, value: stored });
+        operations.push({ key, value: encodeEntry({ ...next, revision: this.state.revision + 1 }) });
       }
-      // Totals are counted here before the commit is durable, and taken back when it fails: commits
-      // under way at the same time then write totals that include each other.
-      const objectsDelta = objects - totals.objects;
-      const bytesDelta = bytes - totals.bytes;
-      this.#totals = { objects, bytes };
-      operations.push({ key: TOTALS_KEY, value: encodeTotals(this.#totals) });
-      const undo = (): void => {
-        // Commits beside this one may have stored totals that include it.
-        this.#totalsDoubtful = true;
-        this.#totals = {
-          objects: this.#totals.objects - objectsDelta,
-          bytes: this.#totals.bytes - bytesDelta,
-        };
-      };
+      this.#comingBytes += comingBytes;
       try {
-        const { ok } = await this.#state.commit(compare, operations);
-        if (ok) {
-          // Durable first, then to be seen.
-          if (next === 'remove') this.#index.delete(hash);
-          else this.#isIndexed = this.#enter(hash, stored!) && this.#isIndexed;
-          return true;
-        }
+        // When it is answered the watch has told the index.
+        const { ok } = await this.#writer.commit(compare, operations);
+        if (ok) return true;
       } catch (error) {
         mark('catalog-commit-failed');
-        undo();
-        this.#reenter(hash);
         // That no object fits is another matter than that the catalog's own disk is full.
         if (!isGramlineError(error, 'GRAMLINE_NO_SPACE')) throw error;
         throw new GramlineError('GRAMLINE_IO', 'the disk of the catalog is full', { cause: error });
+      } finally {
+        this.#comingBytes -= comingBytes;
       }
-      undo();
     }
     return false;
   }
-
-  /** A commit failed, and may have reached the store all the same. */
-  #reenter(hash: Uint8Array): void {
-    try {
-      const value = this.#state.get(objectKey(hash));
-      if (value === undefined) this.#index.delete(hash);
-      else this.#isIndexed = this.#enter(hash, value) && this.#isIndexed;
-    } catch {
-      // The store is closed: nobody asks any more.
-    }
-  }
-
-  /** Puts an entry into the index; false when that is full. */
-  #enter(hash: Uint8Array, value: Uint8Array): boolean {
-    let count = 0;
-    let isHere = true;
-    const bytes = scanEntry(value, (at) => {
-      const number = this.numbers.of(value, at);
-      if (number === undefined || count === REPLICAS_MAX) isHere = false;
-      else this.#replicas[count++] = number;
-    });
-    return this.#index.put(hash, bytes, isHere ? this.#replicas : undefined, count) && isHere;
-  }
 }
 
-function newEntry(bytes: number, replicas: readonly Uint8Array[], createdMillis: number): CatalogEntry {
-  return { bytes, createdMillis, revision: 0, requests: 0, expiresMillis: 0, replicas };
+function newEntry(
+  bytes: number,
+  replicas: readonly Uint8Array[],
+  wanted: number,
+  createdMillis: number,
+): CatalogEntry {
+  return { bytes, createdMillis, revision: 0, requests: 0, expiresMillis: 0, wanted, replicas };
 }
 
 /** The replicas of an entry and these, up to the maximum. */
@@ -432,12 +315,4 @@ function catalogFull(): GramlineError {
     'GRAMLINE_NO_SPACE',
     `all objects together have more than ${CATALOG_BYTES_MAX} bytes: remove some`,
   );
-}
-
-function objectKey(hash: Uint8Array): Uint8Array {
-  return concatBytes(OBJECT_PREFIX, hash);
-}
-
-function tombstoneKey(hash: Uint8Array): Uint8Array {
-  return concatBytes(TOMBSTONE_PREFIX, hash);
 }

@@ -4,9 +4,8 @@
  */
 
 import { fromHex, toHex } from '../base/bytes.ts';
-import { GramlineError, isGramlineError } from '../base/errors.ts';
-import { mark } from '../base/marks.ts';
-import { type Micros, micros, millis, seconds } from '../base/units.ts';
+import { GramlineError } from '../base/errors.ts';
+import { type Micros, millis } from '../base/units.ts';
 import {
   type Codec,
   decodeMessage,
@@ -18,7 +17,6 @@ import {
   QueryKind,
   REPLICAS_MAX,
   ResultCode,
-  Role,
   statusQuery,
   statusReply,
   TOKEN_BYTES,
@@ -26,7 +24,8 @@ import {
   whereToQuery,
   whereToReply,
 } from '../wire/index.ts';
-import { ConnectionCache, closedError, type Lease } from './connection-cache.ts';
+import { ConnectionCache, closedError } from './connection-cache.ts';
+import { CoordinatorAsker } from './coordinator-asker.ts';
 import { getObject, getObjectInto, type ObjectSink } from './get.ts';
 import { type ObjectPlaces, type Replica, replicaOf } from './places.ts';
 import type {
@@ -48,10 +47,6 @@ export type { ObjectSink } from './get.ts';
 export type { ObjectPlaces, Replica } from './places.ts';
 export type { WhereIsOutcome } from './where-is.ts';
 
-/** Tries of one query over all coordinators together. */
-const ASK_TRIES_MAX = 3;
-/** How long one coordinator may take to answer a HELLO. */
-const CONNECT_MICROS: Micros = seconds(4);
 /** How long `close` waits for puts to give their space back: a lost RELEASE leaves it to the lease. */
 const CLOSE_RELEASE_MICROS: Micros = millis(200);
 /** Replicas of a put that does not say how many. */
@@ -81,11 +76,17 @@ export interface ReservedPlaces {
 }
 
 export interface ClusterStatus {
+  /** The one that answered first. */
   readonly coordinators: readonly {
     readonly address: string;
+    readonly leads: boolean;
+    readonly answers: boolean;
     readonly offload: boolean;
-    readonly revision: number;
   }[];
+  /** Revision of the state, as the coordinator that answered knows it. */
+  readonly revision: number;
+  /** Whether that may be old: the shared state is out of its reach. */
+  readonly stale: boolean;
   readonly nodes: readonly {
     readonly name: string;
     readonly id: string;
@@ -133,25 +134,19 @@ export interface GetOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-interface Answered {
-  readonly reply: Reply;
-  readonly tries: number;
-}
-
 export class Client {
   readonly #options: ClientOptions;
-  readonly #coordinators: ConnectionCache;
+  readonly #coordinators: CoordinatorAsker;
   readonly #nodes: ConnectionCache;
-  readonly #whereIs = new WhereIsBatcher((kind, body) => this.#send(kind, body, {}));
+  readonly #whereIs = new WhereIsBatcher((kind, body) => this.#coordinators.ask(kind, body, {}));
   /** Puts under way, and what ends each. */
   readonly #puts = new Map<Promise<PutResult>, AbortController>();
   readonly #releases = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
-  #turn = 0;
 
   constructor(options: ClientOptions) {
     this.#options = options;
-    this.#coordinators = new ConnectionCache(options.transport);
+    this.#coordinators = new CoordinatorAsker(options);
     this.#nodes = new ConnectionCache(options.transport);
   }
 
@@ -298,7 +293,7 @@ export class Client {
   /** Removes an object everywhere. Throws GRAMLINE_NOT_FOUND. */
   async rm(hash: string | Uint8Array, options: CallOptions = {}): Promise<void> {
     const bytes = parseHash(hash);
-    const { reply, tries } = await this.#send(QueryKind.REMOVE, bytes, options);
+    const { reply, tries } = await this.#coordinators.ask(QueryKind.REMOVE, bytes, options);
     // An earlier try may have removed it, with its answer lost: gone is what was asked for.
     if (reply.code === ResultCode.NOT_FOUND && tries > 1) return;
     readReply(reply, emptyMessage, `removing ${toHex(bytes).slice(0, 12)}`);
@@ -307,14 +302,15 @@ export class Client {
   /** The cluster as a coordinator sees it. */
   async status(options: CallOptions = {}): Promise<ClusterStatus> {
     const nodes: ClusterStatus['nodes'][number][] = [];
+    let coordinators: ClusterStatus['coordinators'] = [];
     for (;;) {
       const reply = await this.ask(QueryKind.STATUS, statusQuery, { cursor: nodes.length }, options);
       const page = readReply(reply, statusReply, 'asking for status');
+      if (nodes.length === 0) coordinators = page.coordinators;
       for (const { nodeId, ...node } of page.nodes) nodes.push({ id: toHex(nodeId), ...node });
       if (nodes.length < page.nodesTotal && page.nodes.length > 0) continue;
-      const { revision, objects, bytes, offload } = page;
-      const address = this.#options.coordinators[this.#turn % this.#options.coordinators.length]!;
-      return { coordinators: [{ address, offload, revision }], nodes, objects, bytes };
+      const { revision, stale, objects, bytes } = page;
+      return { coordinators, revision, stale, nodes, objects, bytes };
     }
   }
 
@@ -325,32 +321,15 @@ export class Client {
     message: Query,
     options: CallOptions = {},
   ): Promise<Reply> {
-    return (await this.#send(kind, encodeMessage(codec, message), options)).reply;
+    return (await this.#coordinators.ask(kind, encodeMessage(codec, message), options)).reply;
   }
 
   async #whereIsAlone(hash: string | Uint8Array, options: CallOptions): Promise<ObjectPlaces> {
     const bytes = parseHash(hash);
-    const { reply } = await this.#send(QueryKind.WHERE_IS, bytes, options);
+    const { reply } = await this.#coordinators.ask(QueryKind.WHERE_IS, bytes, options);
     const outcome = readOne(reply, bytes, 0);
     if (outcome instanceof GramlineError) throw outcome;
     return outcome;
-  }
-
-  async #send(kind: number, body: Uint8Array, options: CallOptions): Promise<Answered> {
-    for (let tries = 1; ; tries++) {
-      const lease = this.#lent() ?? (await this.#coordinator(options));
-      try {
-        return { reply: await lease.connection.query(kind, body, options), tries };
-      } catch (error) {
-        const broken =
-          isGramlineError(error, 'GRAMLINE_CLOSED') || isGramlineError(error, 'GRAMLINE_TIMEOUT');
-        if (!broken || tries >= ASK_TRIES_MAX) throw error;
-        mark('asked-again');
-        this.#turn += 1;
-      } finally {
-        lease[Symbol.dispose]();
-      }
-    }
   }
 
   async #close(): Promise<void> {
@@ -369,38 +348,6 @@ export class Client {
 
   get #context() {
     return { ...this.#options, client: this as Client, nodes: this.#nodes };
-  }
-
-  /** The session with the coordinator whose turn it is, if there is one. */
-  #lent(): Lease | undefined {
-    const { coordinators } = this.#options;
-    return this.#coordinators.lend(coordinators[this.#turn % coordinators.length]!);
-  }
-
-  async #coordinator(options: CallOptions): Promise<Lease> {
-    const { coordinators } = this.#options;
-    let failure: unknown;
-    for (let tried = 0; tried < coordinators.length; tried++) {
-      const address = coordinators[this.#turn % coordinators.length]!;
-      try {
-        return await this.#coordinators.connect({
-          address,
-          role: Role.CLIENT,
-          signal: options.signal,
-          timeoutMicros: micros(Math.min(CONNECT_MICROS, options.timeoutMicros ?? CONNECT_MICROS)),
-        });
-      } catch (error) {
-        options.signal?.throwIfAborted();
-        failure = error;
-        this.#turn += 1;
-      }
-    }
-    if (!isGramlineError(failure, 'GRAMLINE_NO_COORDINATOR')) throw failure;
-    throw new GramlineError(
-      'GRAMLINE_NO_COORDINATOR',
-      `no coordinator answered at ${coordinators.join(', ')}, or the secret differs: check the address and the secret file`,
-      { retryable: true, cause: failure },
-    );
   }
 }
 

@@ -1,7 +1,13 @@
-/** Connections by address, opened when first needed and shared by all callers. */
+/**
+ * Connections by address, opened when first needed and shared by all callers. Where that is asked for, one
+ * that is in use and whose peer says nothing any more is given up, so that its callers try another.
+ */
 
 import { GramlineError } from '../base/errors.ts';
-import type { Connection, ConnectOptions, TransferCounts, Transport } from './ports.ts';
+import { mark } from '../base/marks.ts';
+import { type Micros, micros } from '../base/units.ts';
+import type { Clock, Connection, ConnectOptions, Timer, TransferCounts, Transport } from './ports.ts';
+import { LOOK_MICROS, SilenceWatch } from './silence.ts';
 
 /** Connections kept at once; the one that has been idle for longest makes room, one in use never does. */
 export const CONNECTIONS_MAX = 256;
@@ -24,6 +30,13 @@ export interface Lease extends Disposable {
 interface Entry {
   readonly connection: Connection;
   uses: number;
+  readonly silence: SilenceWatch | undefined;
+}
+
+/** After how much silence a connection in use is asked for a sign of life. */
+export interface SilenceOptions {
+  readonly clock: Clock;
+  readonly silenceMicros: Micros;
 }
 
 /** A connection that is being made, and how many callers wait for it. */
@@ -45,9 +58,13 @@ export class ConnectionCache {
   /** What connections that have ended had counted. */
   #past: TransferCounts = NO_COUNTS;
   #closed = false;
+  readonly #silence: SilenceOptions | undefined;
+  #looking: Timer | undefined;
 
-  constructor(transport: Transport) {
+  /** @param silence Default: silent peers are left to their sessions. */
+  constructor(transport: Transport, silence?: SilenceOptions) {
     this.#transport = transport;
+    this.#silence = silence;
   }
 
   get counts(): TransferCounts {
@@ -64,6 +81,7 @@ export class ConnectionCache {
       this.#open.set(address, open);
     }
     open.uses += 1;
+    this.#lookLater();
     return leaseOf(open);
   }
 
@@ -104,6 +122,7 @@ export class ConnectionCache {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#looking?.cancel();
     await Promise.all([...this.#open.values()].map(({ connection }) => connection.close()));
     while (this.#underWay.size > 0) await Promise.allSettled([...this.#underWay]);
   }
@@ -130,10 +149,32 @@ export class ConnectionCache {
     }
     if (known !== undefined) this.#forget(address, known.connection);
     // Counted before the waiting callers run: nobody may take it for idle in between.
-    const entry = { connection, uses: waiting.uses };
+    const silence =
+      this.#silence === undefined ? undefined : new SilenceWatch(connection, this.#silence.silenceMicros);
+    const entry = { connection, uses: waiting.uses, silence };
     this.#open.set(address, entry);
+    this.#lookLater();
     void connection.closed.then(() => this.#forget(address, connection));
     return entry;
+  }
+
+  /** Looks after the connections for as long as one of them is in use. */
+  #lookLater(): void {
+    if (this.#silence === undefined || this.#looking !== undefined || this.#closed) return;
+    const { clock } = this.#silence;
+    this.#looking = clock.setTimer(micros(clock.now() + LOOK_MICROS), () => {
+      this.#looking = undefined;
+      let isInUse = false;
+      for (const [address, { connection, uses, silence }] of this.#open) {
+        if (uses === 0) continue;
+        isInUse = true;
+        if (silence?.isSilent(clock.now()) !== true) continue;
+        mark('coordinator-silent');
+        this.#forget(address, connection);
+        connection.abandon();
+      }
+      if (isInUse) this.#lookLater();
+    });
   }
 
   /** Makes room for one more connection. Throws GRAMLINE_BUSY when all are in use. */

@@ -10,6 +10,7 @@ import { GramlineError } from '../base/errors.ts';
 import { HASH_BYTES, INVENTORY_ENTRY_BYTES, Reader, ResultCode } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import { CatalogIndex } from './catalog-index.ts';
+import { isInBuckets } from './holdings.ts';
 import { plainOf } from './object-service.ts';
 import type { Pace } from './pace.ts';
 import type { Compression, IncomingQuery } from './ports.ts';
@@ -24,8 +25,10 @@ const PENDING_AT = HASH_BYTES + 6;
 
 export interface InventoryOptions {
   readonly query: IncomingQuery;
-  /** How many different objects the node says it has. */
+  /** How many different objects the node says that it has in these buckets. */
   readonly entries: number;
+  /** The parts of the inventory that are sent [DIG-3]. */
+  readonly buckets: Uint8Array;
   readonly nodeId: Uint8Array;
   readonly catalog: Catalog;
   readonly pace: Pace;
@@ -67,7 +70,7 @@ export async function takeInventory(options: InventoryOptions): Promise<Inventor
   for await (const { hash, entry } of catalog.heldBy(nodeId, (units) => pace.take(units), present)) {
     // A newer session brings its own.
     if (!options.isCurrent()) return undefined;
-    if (entry.revision > joinedRevision) continue;
+    if (entry.revision > joinedRevision || !isInBuckets(options.buckets, hash)) continue;
     await strikes.add(() => catalog.removeReplica(hash, nodeId, joinedRevision));
   }
   const struck = await strikes.end();
@@ -93,7 +96,7 @@ async function adoptMissing(
 }
 
 /** Changes of the catalog, a few at a time. */
-class Changes {
+export class Changes {
   readonly #pace: Pace;
   #underWay: Promise<boolean>[] = [];
   #done = 0;

@@ -59,11 +59,12 @@ export class Locator {
     const code = this.#locate(body, 0);
     if (code === ResultCode.BUSY) return replyBusy(query);
     if (code !== ResultCode.OK) return query.reply(code);
-    let size = 6 + 6 + 1;
+    let size = 6 + 6 + 1 + 1;
     for (let rank = 0; rank < this.#count; rank++) size += this.#ranked[rank]!.locationBytes.length;
     const writer = new Writer(new Uint8Array(size));
     writer.u48(this.#bytes);
     writer.u48(this.#catalog.revision);
+    writer.u8(this.#catalog.isStale ? 1 : 0);
     writer.u8(this.#count);
     for (let rank = 0; rank < this.#count; rank++) writer.bytes(this.#ranked[rank]!.locationBytes);
     query.reply(ResultCode.OK, writer.buffer);
@@ -82,7 +83,7 @@ export class Locator {
       // [DEFS-28] As many as fit; the asker comes back for the rest.
       if (!fits) break;
     }
-    query.reply(ResultCode.OK, this.#writer.finish(this.#catalog.revision));
+    query.reply(ResultCode.OK, this.#writer.finish(this.#catalog.revision, this.#catalog.isStale));
   }
 
   /** Writes what was located last; false when it does not fit. */

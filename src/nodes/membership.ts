@@ -1,18 +1,26 @@
 /**
  * The nodes that a coordinator knows: who is up, how much room each has, what is reserved there.
- * In memory only: nodes join again after a restart, and bring their inventory.
+ *
+ * The leader hears from the nodes themselves, and writes who they are into the shared state; every
+ * coordinator reads there who the others are [MEM-1]. Of a node whose session is here, the state
+ * says nothing that is newer.
  */
 
 import { toHex } from '../base/bytes.ts';
-import { KIB } from '../base/units.ts';
+import { KIB, type Micros } from '../base/units.ts';
 import { encodeLocation, type Location, NodeState, type NodeStatus } from '../wire/index.ts';
+import { decodeMember, type MemberRecord, Standing } from './member-record.ts';
 import { NodeNumbers } from './node-numbers.ts';
 import type { Placeable } from './placement.ts';
-import type { Connection } from './ports.ts';
+import type { Connection, StateChange, StateStore } from './ports.ts';
+import { isBehind, NODE_END, NODE_PREFIX } from './state-keys.ts';
 
 /** Nodes that one coordinator knows at most; one more is refused as busy. */
 export const NODES_MAX = 4_096;
+/** Nodes of which it is remembered that they were collected: who asks for older news is told all anew. */
+export const COLLECTED_KEPT_MAX = 1_024;
 
+/** What a node says of itself when it joins. */
 export interface MemberOptions {
   readonly nodeId: Uint8Array;
   readonly incarnation: number;
@@ -21,21 +29,31 @@ export interface MemberOptions {
   readonly quotaBytes: number;
   readonly freeBytes: number;
   readonly offload: boolean;
+  readonly draining: boolean;
 }
 
-/** A node, up or down. */
+/** A node, up or not. */
 export class Member implements Placeable {
   readonly nodeId: Uint8Array;
-  incarnation: number;
-  name: string;
-  address: string;
-  quotaBytes: number;
-  freeBytes: number;
-  offload: boolean;
+  incarnation = 0;
+  name = '';
+  address = '';
+  quotaBytes = 0;
+  freeBytes = 0;
+  offload = false;
+  draining = false;
   objects = 0;
   full = false;
-  /** Undefined while it is down. */
+  standing: Standing = Standing.DOWN;
+  /** Wall-clock milliseconds since which it stands so. */
+  sinceMillis = 0;
+  /** Revision of the state at which its record changed last. */
+  changed = 0;
+  /** Its session, at the leader; undefined where there is none. */
   connection: Connection | undefined;
+  /** Asked in vain for a sign of life so often [MEM-2], last at `askedAt`. */
+  tries = 0;
+  askedAt: Micros | undefined;
   /** Space that is promised and not yet stored. */
   reservedBytes = 0;
   /** The reply that named this node last, and where in its table: scratch of `locator.ts`. */
@@ -44,22 +62,21 @@ export class Member implements Placeable {
   #encodedAddress: string | undefined;
   #encodedLocation: Uint8Array = new Uint8Array();
 
-  constructor(options: MemberOptions) {
-    this.nodeId = options.nodeId;
-    this.incarnation = options.incarnation;
-    this.name = options.name;
-    this.address = options.address;
-    this.quotaBytes = options.quotaBytes;
-    this.freeBytes = options.freeBytes;
-    this.offload = options.offload;
+  constructor(nodeId: Uint8Array) {
+    this.nodeId = nodeId;
   }
 
   get isUp(): boolean {
-    return this.connection !== undefined;
+    return this.standing === Standing.UP;
+  }
+
+  /** Whether new objects may be placed there: it is here, and has not said that it leaves. */
+  get takes(): boolean {
+    return this.connection !== undefined && !this.draining;
   }
 
   get availableBytes(): number {
-    return this.full ? 0 : Math.max(0, this.freeBytes - this.reservedBytes);
+    return this.full || this.draining ? 0 : Math.max(0, this.freeBytes - this.reservedBytes);
   }
 
   get location(): Location {
@@ -75,18 +92,46 @@ export class Member implements Placeable {
     return this.#encodedLocation;
   }
 
+  get state(): NodeState {
+    if (this.standing === Standing.FAILED) return NodeState.FAILED;
+    if (this.standing === Standing.DOWN) return NodeState.DOWN;
+    if (this.draining) return NodeState.DRAINING;
+    return this.full ? NodeState.FULL : NodeState.UP;
+  }
+
   get status(): NodeStatus {
     return {
       nodeId: this.nodeId,
       name: this.name,
       address: this.address,
-      state: !this.isUp ? NodeState.DOWN : this.full ? NodeState.FULL : NodeState.UP,
+      state: this.state,
       quotaBytes: this.quotaBytes,
       freeBytes: this.availableBytes,
       objects: this.objects,
       offload: this.offload,
     };
   }
+
+  get record(): MemberRecord {
+    const { nodeId, incarnation, standing, draining, full, offload, sinceMillis } = this;
+    const { quotaBytes, freeBytes, objects, name, address } = this;
+    return {
+      ...{ nodeId, incarnation, standing, draining, full, offload, sinceMillis },
+      ...{ quotaBytes, freeBytes, objects, name, address },
+    };
+  }
+
+  /** The node stands otherwise from now on. */
+  stand(standing: Standing, wallMillis: number): void {
+    if (this.standing !== standing) this.sinceMillis = wallMillis;
+    this.standing = standing;
+  }
+}
+
+/** A node that is no member any more. */
+export interface CollectedMember {
+  readonly changed: number;
+  readonly last: Member;
 }
 
 export class Membership {
@@ -94,10 +139,41 @@ export class Membership {
   readonly #numbers: NodeNumbers;
   /** The same members by the number of their id; holes where an id is not of a member. */
   readonly #byNumber: (Member | undefined)[] = [];
+  /** Oldest first. */
+  #collected: CollectedMember[] = [];
+  /** Nodes that were collected up to this revision are not all remembered. */
+  #forgottenUpTo = 0;
+  #onChanged = new Set<() => void>();
 
   /** @param numbers Those by which objects name the nodes that hold them. */
   constructor(numbers: NodeNumbers = new NodeNumbers()) {
     this.#numbers = numbers;
+  }
+
+  /** Reads all members from the state, and follows it from then on; what is returned ends that. */
+  follow(state: StateStore): () => void {
+    for (const [key, value] of state.range(NODE_PREFIX, NODE_END, NODES_MAX)) {
+      this.#apply({ key, value, revision: state.revision });
+    }
+    this.#forgottenUpTo = state.revision;
+    return state.watch(state.revision, (changes) => {
+      let isChange = false;
+      for (const change of changes) {
+        if (!isBehind(change.key, NODE_PREFIX)) continue;
+        this.#apply(change);
+        isChange = true;
+      }
+      if (isChange) for (const tell of [...this.#onChanged]) tell();
+    });
+  }
+
+  /** Calls `tell` whenever the state says something new of members; what is returned ends that. */
+  onChanged(tell: () => void): () => void {
+    const own = (): void => tell();
+    this.#onChanged.add(own);
+    return () => {
+      this.#onChanged.delete(own);
+    };
   }
 
   get all(): readonly Member[] {
@@ -106,6 +182,16 @@ export class Membership {
 
   get up(): readonly Member[] {
     return this.all.filter((member) => member.isUp);
+  }
+
+  /** Nodes that were collected lately, oldest first. */
+  get collected(): readonly CollectedMember[] {
+    return this.#collected;
+  }
+
+  /** Up to this revision it is not known who was collected. */
+  get forgottenUpTo(): number {
+    return this.#forgottenUpTo;
   }
 
   get(nodeId: Uint8Array): Member | undefined {
@@ -123,17 +209,50 @@ export class Membership {
   }
 
   /** Takes a node in, or takes it in again under its new incarnation. */
-  admit(options: MemberOptions, connection: Connection): Member {
-    const key = toHex(options.nodeId);
-    const member = this.#members.get(key) ?? new Member(options);
-    Object.assign(member, options, { connection, full: false });
+  admit(options: MemberOptions, connection: Connection, wallMillis: number): Member {
+    const member = this.#member(options.nodeId);
+    Object.assign(member, options, { connection, full: false, tries: 0, askedAt: undefined });
+    member.stand(Standing.UP, wallMillis);
+    return member;
+  }
+
+  #member(nodeId: Uint8Array): Member {
+    const key = toHex(nodeId);
+    const known = this.#members.get(key);
+    if (known !== undefined) return known;
+    const member = new Member(nodeId);
     this.#members.set(key, member);
-    const number = this.#numbers.of(options.nodeId);
+    const number = this.#numbers.of(nodeId);
     if (number !== undefined) {
       while (this.#byNumber.length < number) this.#byNumber.push(undefined);
       this.#byNumber[number] = member;
     }
     return member;
+  }
+
+  #apply({ key, value, revision }: StateChange): void {
+    if (value === undefined) return this.#collect(key.subarray(1), revision);
+    const record = decodeMember(key, value);
+    // One that a newer version wrote stays as it was.
+    if (record === undefined || (this.full && this.get(record.nodeId) === undefined)) return;
+    const member = this.#member(record.nodeId);
+    member.changed = revision;
+    if (member.connection === undefined) Object.assign(member, record);
+  }
+
+  #collect(nodeId: Uint8Array, changed: number): void {
+    const key = toHex(nodeId);
+    const last = this.#members.get(key);
+    if (last === undefined) return;
+    // It is here again already: its record is on its way.
+    if (last.connection !== undefined) return;
+    this.#members.delete(key);
+    const number = this.#numbers.of(nodeId);
+    if (number !== undefined) this.#byNumber[number] = undefined;
+    this.#collected.push({ changed, last });
+    if (this.#collected.length <= COLLECTED_KEPT_MAX) return;
+    this.#forgottenUpTo = this.#collected[0]!.changed;
+    this.#collected = this.#collected.slice(1);
   }
 }
 

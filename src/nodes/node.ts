@@ -3,8 +3,8 @@
  * turn, proves its admission, sends its inventory, then reports its load.
  */
 
-import { concatBytes, equalBytes, toHex } from '../base/bytes.ts';
-import { GramlineError } from '../base/errors.ts';
+import { equalBytes, toHex } from '../base/bytes.ts';
+import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
@@ -14,23 +14,19 @@ import {
   emptyMessage,
   encodeMessage,
   hashQuery,
-  INVENTORY_ENTRY_BYTES,
-  inventoryQuery,
   joinQuery,
   joinReply,
   loadNotice,
   NoticeKind,
   QueryKind,
-  RECORD_BYTES_MAX,
-  RecordEncoding,
   ResultCode,
   Role,
   SETTLE_ENTRIES_MAX,
   Settlement,
   settleQuery,
   settleReply,
-  Writer,
 } from '../wire/index.ts';
+import { sendInventory } from './node-inventory.ts';
 import { ObjectService } from './object-service.ts';
 import type {
   Clock,
@@ -41,13 +37,12 @@ import type {
   Listener,
   Log,
   ObjectStore,
-  Reply,
   Transport,
 } from './ports.ts';
 import { Receipts } from './receipts.ts';
 import { RESERVATION_LEASE_MICROS } from './reservations.ts';
-import { resultError } from './results.ts';
 import { ADMISSION_ROLE, ADMITTING_ROLE, answer, ask, every, readQuery, readReply, sleep } from './roles.ts';
+import { untilSilent } from './silence.ts';
 
 /** Load is reported this often, and after every store. */
 const LOAD_MICROS: Micros = seconds(1);
@@ -59,6 +54,10 @@ const SETTLE_AFTER_MILLIS = (2 * RESERVATION_LEASE_MICROS) / 1000;
 const JOIN_RETRY_MICROS: Micros = millis(200);
 const JOIN_RETRY_MICROS_MAX: Micros = seconds(5);
 const JOIN_TIMEOUT_MICROS: Micros = seconds(5);
+/** Coordinators that name another one after the other: after so many, nobody knows. */
+const HOPS_MAX = 4;
+/** A coordinator that is silent for this long is asked for a sign of life, then left [LEAD-10]. */
+const SILENCE_MICROS: Micros = millis(2_000);
 /** Damaged objects that are reported one by one; of more, the next inventory tells by lacking them. */
 export const UNREPORTED_MAX = 256;
 
@@ -75,6 +74,8 @@ export interface NodeOptions {
   /** `host:port` of the node's own front port. */
   readonly listen: string;
   readonly name: string;
+  /** The node wants to leave for good: its objects are to be copied elsewhere [REP-6]. */
+  readonly draining?: boolean;
   readonly log: Log;
 }
 
@@ -167,22 +168,48 @@ export class StorageNode {
   // ---------------------------------------------------------------- joining
 
   async #stayJoined(): Promise<void> {
-    const { coordinators, clock, entropy } = this.#options;
+    const { coordinators, clock, entropy, log } = this.#options;
     const { signal } = this.#stop;
     let wait = JOIN_RETRY_MICROS;
-    for (let turn = 0; !signal.aborted; turn++) {
+    let hops = 0;
+    let named: string | undefined;
+    for (let turn = 0; !signal.aborted; ) {
+      const address = named ?? coordinators[turn++ % coordinators.length]!;
+      named = undefined;
       try {
-        const connection = await this.#join(coordinators[turn % coordinators.length]!);
-        wait = JOIN_RETRY_MICROS;
-        await connection.closed;
+        const connection = await this.#join(address);
+        [wait, hops] = [JOIN_RETRY_MICROS, 0];
+        await untilSilent(clock, connection, SILENCE_MICROS, signal);
         this.#coordinator = undefined;
-        this.#options.log.warn('the coordinator is gone');
+        if (signal.aborted) return await connection.close();
+        log.warn(connection.isOpen ? 'the coordinator is silent' : 'the coordinator is gone', { address });
+        if (connection.isOpen) connection.abandon();
       } catch (error) {
         this.#lastError = error;
-        if (!signal.aborted) this.#options.log.warn('could not join', { reason: String(error) });
+        if (signal.aborted) return;
+        // [LEAD-5] Another coordinator leads, and was named.
+        const leader = isGramlineError(error) ? error.leader : undefined;
+        if (leader !== undefined && hops < HOPS_MAX) {
+          hops += 1;
+          named = leader;
+          continue;
+        }
+        hops = 0;
+        log.warn('could not join', { address, reason: String(error) });
+        await this.#renewIfStale(error);
         await sleep(clock, micros(Math.round(wait * (0.5 + entropy.fraction()))), signal);
         wait = micros(Math.min(wait * 2, JOIN_RETRY_MICROS_MAX));
       }
+    }
+  }
+
+  /** [MEM-4] Who was given up comes back as a new one. */
+  async #renewIfStale(error: unknown): Promise<void> {
+    if (!isGramlineError(error, 'GRAMLINE_STALE_EPOCH')) return;
+    try {
+      await this.#options.store.renew();
+    } catch (failure) {
+      this.#onFailure(failure);
     }
   }
 
@@ -204,6 +231,7 @@ export class StorageNode {
         quotaBytes: store.quotaBytes,
         freeBytes: store.freeBytes,
         offload: transport.offload,
+        draining: this.#options.draining ?? false,
       };
       const { nonce } = await ask(
         connection,
@@ -239,7 +267,8 @@ export class StorageNode {
       }
       connection.onQuery = (query) => this.#onCoordinatorQuery(query);
       this.#listener!.clusterId = clusterId;
-      await this.#sendInventory(connection);
+      await sendInventory(connection, store, signal);
+      this.#owesInventory = false;
       // Whoever closed meanwhile did not see this session.
       signal.throwIfAborted();
       this.#coordinator = connection;
@@ -252,53 +281,6 @@ export class StorageNode {
       await connection.close();
       throw error;
     }
-  }
-
-  async #sendInventory(connection: Connection): Promise<void> {
-    const { store } = this.#options;
-    this.#owesInventory = false;
-    const entries = [...store.inventory()];
-    const pending = new Set(store.pending().map(({ hash }) => toHex(hash)));
-    const call = connection.call(
-      QueryKind.INVENTORY,
-      encodeMessage(inventoryQuery, { entries: entries.length }),
-      { sends: true, signal: this.#stop.signal, timeoutMicros: seconds(600) },
-    );
-    let refusal: Reply | undefined;
-    call.reply.then(
-      (reply) => {
-        if (reply.code === ResultCode.OK) return;
-        // Nobody reads on, and no credit would come.
-        refusal = reply;
-        call.send.reset(ResultCode.ABORTED);
-      },
-      () => undefined,
-    );
-    const perRecord = Math.floor(RECORD_BYTES_MAX / INVENTORY_ENTRY_BYTES);
-    let at = 0;
-    do {
-      const page = entries.slice(at, at + perRecord);
-      at += page.length;
-      const payload = concatBytes(
-        ...page.map(({ hash, bytes }) => {
-          const writer = new Writer(new Uint8Array(INVENTORY_ENTRY_BYTES));
-          writer.bytes(hash);
-          writer.u48(bytes);
-          writer.u8(pending.has(toHex(hash)) ? 1 : 0);
-          return writer.buffer;
-        }),
-      );
-      const record = {
-        encoding: RecordEncoding.STORED,
-        plainBytes: payload.length,
-        dataLeft: (entries.length - at) * INVENTORY_ENTRY_BYTES,
-        payload,
-      };
-      await call.send.write(record).catch((error: unknown) => {
-        throw refusal === undefined ? error : resultError(refusal.code, 'sending the inventory');
-      });
-    } while (at < entries.length);
-    readReply(await call.reply, emptyMessage, 'sending the inventory');
   }
 
   // ---------------------------------------------------------------- upkeep

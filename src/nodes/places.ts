@@ -1,7 +1,7 @@
 /** Where objects are, as a client is told: made from replies, and read in them only when somebody looks. */
 
 import { toHex } from '../base/bytes.ts';
-import { HASH_BYTES, type Location, type WhereIsManyView } from '../wire/index.ts';
+import { HASH_BYTES, type Location, type WhereIsManyView, type WhereIsReply } from '../wire/index.ts';
 
 /** A node that holds, or is to hold, an object. */
 export interface Replica {
@@ -14,6 +14,7 @@ export interface Replica {
 /** What a reply says of its objects. */
 export interface PlacesSource {
   readonly revision: number;
+  readonly stale: boolean;
   /** The replicas of the object that stands at `index` of the reply, best first. */
   replicas(index: number): readonly Replica[];
 }
@@ -51,6 +52,11 @@ export class ObjectPlaces implements Iterable<Replica> {
     return this.#source.revision;
   }
 
+  /** Whether this may be old: the shared state was out of the coordinator's reach. */
+  get stale(): boolean {
+    return this.#source.stale;
+  }
+
   [Symbol.iterator](): Iterator<Replica> {
     return this.replicas[Symbol.iterator]();
   }
@@ -61,19 +67,22 @@ export class ObjectPlaces implements Iterable<Replica> {
     readonly bytes: number;
     readonly replicas: readonly Replica[];
     readonly revision: number;
+    readonly stale: boolean;
   } {
-    const { hash, bytes, replicas, revision } = this;
-    return { hash, bytes, replicas, revision };
+    const { hash, bytes, replicas, revision, stale } = this;
+    return { hash, bytes, replicas, revision, stale };
   }
 }
 
 /** The one object of a WHERE_IS reply. */
 export class OneFound implements PlacesSource {
   readonly revision: number;
+  readonly stale: boolean;
   readonly #locations: readonly Location[];
 
-  constructor(revision: number, locations: readonly Location[]) {
+  constructor({ revision, stale, locations }: WhereIsReply) {
     this.revision = revision;
+    this.stale = stale;
     this.#locations = locations;
   }
 
@@ -93,6 +102,10 @@ export class ManyFound implements PlacesSource {
 
   get revision(): number {
     return this.#view.revision;
+  }
+
+  get stale(): boolean {
+    return this.#view.stale;
   }
 
   replicas(index: number): readonly Replica[] {

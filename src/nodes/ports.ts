@@ -148,7 +148,7 @@ export interface InventoryEntry {
 export interface ObjectStore {
   /** Made at the first start, kept with the objects. */
   readonly nodeId: Uint8Array;
-  /** Grows with every start. */
+  /** Grows with every start, and with `renew`. */
   readonly incarnation: number;
   readonly quotaBytes: number;
   /** Bytes that new objects may take: quota less stored and being stored, or the disk's free space if less. */
@@ -156,6 +156,8 @@ export interface ObjectStore {
   readonly objects: number;
   /** Whether the last write met a full or failing disk; cleared by the next write that succeeds or by `probe`. */
   readonly full: boolean;
+  /** Makes the next incarnation durable: who was given up comes back under it [MEM-4]. */
+  renew(): Promise<void>;
   /** Looks at the disk again; updates `freeBytes` and `full`. */
   probe(): Promise<void>;
   /** Opens a writer for exactly `bytes` bytes. Rejects with GRAMLINE_NO_SPACE or GRAMLINE_BUSY. */
@@ -292,6 +294,10 @@ export interface Connection {
   /** Resolves when the connection has ended; never rejects. */
   readonly closed: Promise<CloseReason>;
   readonly isOpen: boolean;
+  /** When a packet of the peer last opened, or the connection began. */
+  readonly heardAt: Micros;
+  /** Asks the peer for a sign of life, which `heardAt` tells of. */
+  ping(): void;
   /** Sends a query of kind `kind`; `sends` opens a flow with it, `receives` the flow that answers it, with this much credit (true is FLOW_WINDOW_BYTES). */
   call(
     kind: number,
@@ -309,6 +315,8 @@ export interface Connection {
   onNotice: ((kind: number, body: Uint8Array) => void) | undefined;
   /** Ends the connection; resolves when its port is free. */
   close(code?: number): Promise<void>;
+  /** Ends it without a word to a peer that does not answer any more: what is under way fails at once. */
+  abandon(): void;
 }
 
 export interface Rights {

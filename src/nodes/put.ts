@@ -10,6 +10,7 @@ import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import {
+  type CommitQuery,
   commitQuery,
   encodeMessage,
   QueryKind,
@@ -111,7 +112,8 @@ async function putOnce(
 ): Promise<PutResult> {
   const { client, clock, options } = context;
   const { signal } = options;
-  const reserved = await client.whereTo(bytes, { signal, replicas: options.replicas ?? REPLICAS_DEFAULT });
+  const wanted = options.replicas ?? REPLICAS_DEFAULT;
+  const reserved = await client.whereTo(bytes, { signal, replicas: wanted });
   const token = fromHex(reserved.token)!;
   const renewal = new AbortController();
   const renew = async (): Promise<void> => {
@@ -129,7 +131,7 @@ async function putOnce(
     const places = await openPlaces(context, reserved.replicas, token, bytes);
     const hash = await send(context, places, source, bytes, recordBytes);
     const receipts = await collectReceipts(context, places, hash);
-    return await commit(context, { token, hash, bytes, receipts });
+    return await commit(context, { token, hash, bytes, replicas: wanted, receipts });
   } catch (error) {
     // The space is given back at once; if that fails too, the lease ends by itself.
     client.release(reserved.token).catch(() => undefined);
@@ -308,10 +310,7 @@ function silentError(): GramlineError {
   return new GramlineError('GRAMLINE_TIMEOUT', 'the node went silent: try again', { retryable: true });
 }
 
-async function commit(
-  context: PutContext,
-  message: { token: Uint8Array; hash: Uint8Array; bytes: number; receipts: readonly Receipt[] },
-): Promise<PutResult> {
+async function commit(context: PutContext, message: CommitQuery): Promise<PutResult> {
   const { client, options } = context;
   const { hash, bytes, receipts } = message;
   const reply = await client.ask(QueryKind.COMMIT, commitQuery, message, { signal: options.signal });

@@ -1,6 +1,6 @@
 /** Result codes of the wire as errors for callers: the code decides, the sentence says what to do. */
 
-import { GramlineError, type GramlineErrorCode } from '../base/errors.ts';
+import { GramlineError, type GramlineErrorCode, type GramlineErrorOptions } from '../base/errors.ts';
 import { ResultCode } from '../wire/index.ts';
 
 interface Meaning {
@@ -67,7 +67,11 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
 };
 
 /** The error that stands for `code`; `what` says what was tried, as the start of a sentence. */
-export function resultError(code: number, what: string, retryAfterMillis?: number): GramlineError {
+export function resultError(
+  code: number,
+  what: string,
+  details: Pick<GramlineErrorOptions, 'retryAfterMillis' | 'leader'> = {},
+): GramlineError {
   const meaning = MEANINGS[code];
   if (meaning === undefined) {
     return new GramlineError(
@@ -78,7 +82,7 @@ export function resultError(code: number, what: string, retryAfterMillis?: numbe
   return new GramlineError(meaning.code, `${what}: ${meaning.text}`, {
     retryable: meaning.retryable,
     wireCode: code,
-    ...(retryAfterMillis === undefined ? {} : { retryAfterMillis }),
+    ...details,
   });
 }
 
@@ -87,6 +91,8 @@ const CODES: Readonly<Partial<Record<GramlineErrorCode, ResultCode>>> = {
   GRAMLINE_NO_SPACE: ResultCode.NO_SPACE,
   GRAMLINE_NOT_FOUND: ResultCode.NOT_FOUND,
   GRAMLINE_DENIED: ResultCode.DENIED,
+  GRAMLINE_NOT_LEADER: ResultCode.NOT_LEADER,
+  GRAMLINE_STALE_EPOCH: ResultCode.STALE_EPOCH,
   GRAMLINE_BUSY: ResultCode.BUSY,
   GRAMLINE_CORRUPT: ResultCode.CORRUPT,
   GRAMLINE_EXPIRED: ResultCode.EXPIRED,

@@ -9,6 +9,7 @@ import {
   decodeMessage,
   encodeMessage,
   isFailure,
+  notLeaderReply,
   ResultCode,
 } from '../wire/index.ts';
 import type { CallOptions, Clock, Connection, IncomingQuery, Reply, Timer } from './ports.ts';
@@ -70,11 +71,28 @@ export function readReply<Message extends object>(
   throw new GramlineError('GRAMLINE_PROTOCOL', `${what}: unreadable answer: check that versions match`);
 }
 
-/** The error that a reply other than OK stands for, with the time that a busy peer named. */
+/** The error that a reply other than OK stands for, with what the peer said of it. */
 function replyError(reply: Reply, what: string): GramlineError {
-  const busy = reply.code === ResultCode.BUSY ? decodeMessage(busyReply, reply.body) : undefined;
-  const named = busy !== undefined && !isFailure(busy) ? busy.retryMillis : undefined;
-  return resultError(reply.code, what, named);
+  const retryAfterMillis = retryMillisOf(reply);
+  const leader = leaderNamedBy(reply);
+  return resultError(reply.code, what, {
+    ...(retryAfterMillis === undefined ? {} : { retryAfterMillis }),
+    ...(leader === undefined ? {} : { leader }),
+  });
+}
+
+/** When a busy peer wants to be asked again, where it says so [MSG-10]. */
+export function retryMillisOf(reply: Reply): number | undefined {
+  if (reply.code !== ResultCode.BUSY) return undefined;
+  const busy = decodeMessage(busyReply, reply.body);
+  return isFailure(busy) ? undefined : busy.retryMillis;
+}
+
+/** Which coordinator leads, where one that does not knows it [LEAD-5]. */
+export function leaderNamedBy(reply: Reply): string | undefined {
+  if (reply.code !== ResultCode.NOT_LEADER) return undefined;
+  const named = decodeMessage(notLeaderReply, reply.body);
+  return isFailure(named) || named.address === '' ? undefined : named.address;
 }
 
 /** Asks one query and reads its reply. */

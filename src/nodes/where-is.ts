@@ -304,7 +304,7 @@ class ManyAsker implements Asker {
 export function readOne(reply: Reply, asked: Uint8Array, at: number): WhereIsOutcome {
   try {
     const found = readReply(reply, whereIsReply, lookingFor(asked, at));
-    return new ObjectPlaces(found.bytes, new OneFound(found.revision, found.locations), 0, asked, at);
+    return new ObjectPlaces(found.bytes, new OneFound(found), 0, asked, at);
   } catch (error) {
     if (error instanceof GramlineError) return error;
     throw error;
@@ -356,7 +356,11 @@ function notFound(
   at: number,
   retryMillis: number | undefined,
 ): GramlineError {
-  return resultError(code, lookingFor(asked, at), retryMillis);
+  return resultError(
+    code,
+    lookingFor(asked, at),
+    retryMillis === undefined ? {} : { retryAfterMillis: retryMillis },
+  );
 }
 
 function noHash(): GramlineError {

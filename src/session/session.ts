@@ -50,6 +50,8 @@ export class Session {
   readonly handshakeHash: Uint8Array;
   readonly localTag: SessionTag;
   readonly counts: SessionCounts = noCounts();
+  /** When a packet of the peer last opened, or the session began. */
+  heardAt: Micros;
   readonly #opener: PacketOpener;
   readonly #transmitter: Transmitter;
   readonly #acks: AckTrackers = [new AckTracker(ACK_RANGES_MAX), new AckTracker(ACK_RANGES_MAX)];
@@ -68,6 +70,7 @@ export class Session {
   constructor(options: SessionOptions) {
     const { suite, now, local, peer, peerTag } = options;
     this.#now = now;
+    this.heardAt = now;
     this.handshakeHash = options.handshakeHash;
     this.localTag = options.localTag;
     this.#opener = new PacketOpener({
@@ -115,14 +118,12 @@ export class Session {
   get isOpen(): boolean {
     return this.#closing.state === 'open';
   }
-
   get isLive(): boolean {
     return this.#live;
   }
   get rttMicros(): Micros {
     return this.#transmitter.rttMicros;
   }
-
   get datagramBytes(): number {
     return this.#transmitter.datagramBytes;
   }
@@ -152,8 +153,6 @@ export class Session {
     return this.#flows.unsentBytes;
   }
 
-  // ---------------------------------------------------------------- what the driver asks for
-
   /** Sends a query; its id, or undefined when too many wait for a reply [QRY-6]. */
   query(kind: number, body: Uint8Array): number | undefined {
     if (!this.isOpen || this.#outbox.full) return undefined;
@@ -169,6 +168,11 @@ export class Session {
   /** Answers a query of the peer. Only the first answer counts. */
   reply(id: number, code: number, body: Uint8Array): void {
     if (this.isOpen && this.#queries.answer(id)) this.#send({ type: FrameType.REPLY, id, code, body });
+  }
+
+  /** Asks for a sign of life. */
+  ping(): void {
+    if (this.isOpen) this.#outbox.pushPing();
   }
 
   /** Sends a small unreliable message; dropped when the queue is full. */
@@ -216,14 +220,13 @@ export class Session {
     this.#flows.reset(id, code);
   }
 
-  /** Ends the session: the peer is told, late packets are answered for a while, then `closed`. */
-  close(now: Micros, code: number = CloseCode.NORMAL, text = ''): void {
+  /** Ends the session: the peer is told, late packets are answered for a while, then `closed`; at once unless it `lingers`. */
+  close(now: Micros, code: number = CloseCode.NORMAL, text = '', lingers = true): void {
     if (!this.isOpen) return;
     this.#now = now;
     this.#startClosing('local', code, text);
+    if (!lingers) this.#finish();
   }
-
-  // ---------------------------------------------------------------- the contract
 
   handleDatagram(now: Micros, bytes: Uint8Array): void {
     if (this.#closing.state === 'closed') return;
@@ -285,8 +288,6 @@ export class Session {
   pollEvent(): SessionEvent | undefined {
     return this.#events.shift();
   }
-
-  // ---------------------------------------------------------------- receiving
 
   #handleSealed(now: Micros, packet: SealedPacket): void {
     const bytes = this.#opener.open(packet);
@@ -379,6 +380,7 @@ export class Session {
   }
 
   #onAlive(now: Micros): void {
+    this.heardAt = now;
     this.#timers.set('idle', micros(now + this.#idleMicros));
     this.#timers.set('keepalive', micros(now + Math.ceil(this.#idleMicros / KEEPALIVE_DIVISOR)));
   }
@@ -401,8 +403,6 @@ export class Session {
     assert(this.#events.length < EVENTS_QUEUED_MAX, 'driver does not poll events');
     this.#events.push(event);
   }
-
-  // ---------------------------------------------------------------- timers and the end
 
   #onTimer(now: Micros, timer: TimerName): void {
     switch (timer) {

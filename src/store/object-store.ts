@@ -95,7 +95,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Obje
 }
 
 class DiskObjectStore implements ObjectStore {
-  readonly #identity: NodeIdentity;
+  #identity: NodeIdentity;
   readonly #options: ObjectStoreOptions;
   readonly #directory: StoreDirectory;
   readonly #lock: DirectoryLock;
@@ -149,6 +149,12 @@ class DiskObjectStore implements ObjectStore {
 
   get incarnation(): number {
     return this.#identity.incarnation;
+  }
+
+  async renew(): Promise<void> {
+    const next = { ...this.#identity, incarnation: this.#identity.incarnation + 1 };
+    await this.#directory.writeIdentity(next);
+    this.#identity = next;
   }
 
   get quotaBytes(): number {

@@ -113,6 +113,10 @@ export class SessionConnection implements Connection {
     return this.#session.firstWindowBytes;
   }
 
+  get heardAt(): Micros {
+    return this.#session.heardAt;
+  }
+
   // ---------------------------------------------------------------- from the socket
 
   handleDatagram(bytes: Uint8Array): void {
@@ -186,10 +190,20 @@ export class SessionConnection implements Connection {
     this.touch();
   }
 
+  ping(): void {
+    this.#session.ping();
+    this.touch();
+  }
+
   async close(code: number = CloseCode.NORMAL): Promise<void> {
     this.#session.close(this.#options.clock.now(), code);
     this.touch();
     await this.closed;
+  }
+
+  abandon(): void {
+    this.#session.close(this.#options.clock.now(), CloseCode.NORMAL, '', false);
+    this.touch();
   }
 
   /** Schedules a flush: everything that one tick brings leaves together. */

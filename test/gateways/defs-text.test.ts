@@ -8,7 +8,7 @@ import {
   REPLIES_UNSENT_MAX,
   REQUEST_BYTES_MAX,
 } from '../../src/gateways/defs-text.ts';
-import type { Placement } from '../../src/nodes/coordinator.ts';
+import type { Placement } from '../../src/nodes/leader-term.ts';
 import { RESERVATION_LEASE_MICROS } from '../../src/nodes/reservations.ts';
 import type { DatagramHost, DatagramSocketOptions } from '../../src/udp/host.ts';
 import { plainHost } from '../../src/udp/sockets.ts';

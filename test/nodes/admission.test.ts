@@ -22,7 +22,7 @@ beforeEach(async () => {
 });
 
 function joinBody(nodeId: Uint8Array): Uint8Array {
-  const fields = { incarnation: 1, name: 'n', address: '10.0.0.1:1', offload: false };
+  const fields = { incarnation: 1, name: 'n', address: '10.0.0.1:1', offload: false, draining: false };
   return encodeMessage(joinQuery, { nodeId, ...fields, quotaBytes: 1e9, freeBytes: 1e9 });
 }
 

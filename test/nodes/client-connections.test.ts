@@ -100,7 +100,7 @@ describe('a put under way', () => {
           case QueryKind.WHERE_IS: {
             node += 1;
             const locations = [{ nodeId, address: addressOf(node) }];
-            return reply(0, encodeMessage(whereIsReply, { bytes: 1, revision: 1, locations }));
+            return reply(0, encodeMessage(whereIsReply, { bytes: 1, revision: 1, stale: false, locations }));
           }
           case QueryKind.READ:
             return reply(ResultCode.NOT_FOUND);

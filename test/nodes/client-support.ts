@@ -47,6 +47,11 @@ export interface Answers {
 
 export class ScriptedConnection implements Connection {
   readonly firstWindowBytes = 1_048_576;
+  heardAt = micros(2 ** 52);
+  ping(): void {}
+  abandon(): void {
+    void this.close();
+  }
   readonly peerHost = '10.0.0.1';
   readonly peerPort = 7400;
   readonly peerRole = 3;

@@ -48,7 +48,10 @@ function healthy(
       case QueryKind.WHERE_TO:
         return reply(0, encodeMessage(whereToReply, { leaseMillis: 30_000, revision: 1, locations }));
       case QueryKind.WHERE_IS:
-        return reply(0, encodeMessage(whereIsReply, { bytes: OBJECT.length, revision: 1, locations }));
+        return reply(
+          0,
+          encodeMessage(whereIsReply, { bytes: OBJECT.length, revision: 1, stale: false, locations }),
+        );
       case QueryKind.STORE:
         await question.sent;
         return reply(

@@ -8,6 +8,7 @@ import { micros } from '../../src/base/units.ts';
 import { admissionProof } from '../../src/crypto/index.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import { Coordinator } from '../../src/nodes/coordinator.ts';
+import { allBuckets } from '../../src/nodes/holdings.ts';
 import type {
   CloseReason,
   Connection,
@@ -70,6 +71,11 @@ export class HeldState extends MemoryStateStore {
 /** The coordinator's end of a session. */
 export class FakeConnection implements Connection {
   readonly firstWindowBytes = 1_048_576;
+  heardAt = micros(2 ** 52);
+  ping(): void {}
+  abandon(): void {
+    void this.close();
+  }
   readonly peerHost: string;
   readonly peerPort = 1;
   readonly peerRole = 0;
@@ -202,7 +208,16 @@ export class Hub {
   async join(nodeId: Uint8Array, address = '10.0.0.1:1', incarnation = 1, peerHost = '10.0.0.1') {
     const connection = new FakeConnection(peerHost);
     this.connect(connection);
-    const join = { nodeId, incarnation, name: 'n', address, quotaBytes: 1e9, freeBytes: 1e9, offload: false };
+    const join = {
+      nodeId,
+      incarnation,
+      name: 'n',
+      address,
+      quotaBytes: 1e9,
+      freeBytes: 1e9,
+      offload: false,
+      draining: false,
+    };
     const reply = await connection.ask(QueryKind.JOIN, encodeMessage(joinQuery, join));
     const message = decodeMessage(joinReply, reply.body);
     if (isFailure(message)) throw new Error('no nonce');
@@ -221,7 +236,7 @@ export class Hub {
       writer.u8(0);
       return writer.buffer;
     });
-    const body = encodeMessage(inventoryQuery, { entries });
+    const body = encodeMessage(inventoryQuery, { entries, buckets: allBuckets() });
     const reply = node.ask(QueryKind.INVENTORY, body, [concatBytes(...records)]);
     return reply.then(({ code }) => code);
   }
@@ -236,7 +251,7 @@ export class Hub {
       const receipt = this.#receipts.make({ nodeId, token, hash, bytes: OBJECT_BYTES });
       return { nodeId, receipt };
     });
-    const body = encodeMessage(commitQuery, { token, hash, bytes: OBJECT_BYTES, receipts });
+    const body = encodeMessage(commitQuery, { token, hash, bytes: OBJECT_BYTES, replicas: 2, receipts });
     return { token, commit: async () => (await this.client.ask(QueryKind.COMMIT, body)).code };
   }
 

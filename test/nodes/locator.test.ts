@@ -3,8 +3,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { concatBytes, fromHex, toHex } from '../../src/base/bytes.ts';
 import { seconds } from '../../src/base/units.ts';
-import { Catalog, LOAD_ENTRIES_MAX } from '../../src/nodes/catalog.ts';
+import { Catalog } from '../../src/nodes/catalog.ts';
 import { CatalogIndex } from '../../src/nodes/catalog-index.ts';
+import { LOAD_ENTRIES_MAX } from '../../src/nodes/catalog-mirror.ts';
 import {
   BODY_BYTES_MAX,
   decodeMessage,
@@ -201,7 +202,15 @@ describe('a catalog that is read into memory', () => {
   async function filled(): Promise<Catalog> {
     const catalog = new Catalog(hub.state);
     await Promise.all(
-      Array.from({ length: entries }, (_, n) => catalog.commit(name(n), n, [node(n % 5), node(n % 7)], 1)),
+      Array.from({ length: entries }, (_, n) =>
+        catalog.commit({
+          hash: name(n),
+          bytes: n,
+          replicas: [node(n % 5), node(n % 7)],
+          wanted: 2,
+          nowMillis: 1,
+        }),
+      ),
     );
     return new Catalog(hub.state);
   }
@@ -232,7 +241,13 @@ describe('a catalog that is read into memory', () => {
     await catalog.load(async () => {
       turn += 1;
       for (let n = turn; n < entries; n += 97) await catalog.remove(name(n), 5);
-      await catalog.commit(name(entries + turn), 1, [node(1)], 5);
+      await catalog.commit({
+        hash: name(entries + turn),
+        bytes: 1,
+        replicas: [node(1)],
+        wanted: 2,
+        nowMillis: 5,
+      });
       await catalog.removeReplica(name(turn * 11), node((turn * 11) % 5));
       return false;
     });
@@ -250,7 +265,11 @@ describe('a catalog that is read into memory', () => {
   it('tells what a node holds as the store does, whatever changes while it is told', async () => {
     const catalog = await filled();
     const others = Array.from({ length: 9_000 }, (_, n) => name(1_000_000 + n));
-    await Promise.all(others.map((hash) => catalog.commit(hash, 1, [node(1)], 1)));
+    await Promise.all(
+      others.map((hash) =>
+        catalog.commit({ hash: hash, bytes: 1, replicas: [node(1)], wanted: 2, nowMillis: 1 }),
+      ),
+    );
     const unread = new Catalog(hub.state);
     await catalog.load(async () => false);
     const held = async (from: Catalog, pause = async () => {}, without?: CatalogIndex): Promise<string[]> => {
@@ -271,7 +290,12 @@ describe('a catalog that is read into memory', () => {
     let added = 0;
     const told = await held(catalog, async () => {
       const fresh = Array.from({ length: 1_500 }, () => name(entries + added++));
-      if (added < 20_000) await Promise.all(fresh.map((hash) => catalog.commit(hash, 1, [node(1)], 1)));
+      if (added < 20_000)
+        await Promise.all(
+          fresh.map((hash) =>
+            catalog.commit({ hash: hash, bytes: 1, replicas: [node(1)], wanted: 2, nowMillis: 1 }),
+          ),
+        );
     });
     expect(added).toBeGreaterThan(3_000);
     expect(told).toEqual(all);
@@ -292,7 +316,9 @@ describe('a catalog that is read into memory', () => {
       await commit(...args);
       throw new Error('the answer was lost');
     };
-    await expect(catalog.commit(name(entries), 9, [node(1)], 1)).rejects.toThrow('lost');
+    await expect(
+      catalog.commit({ hash: name(entries), bytes: 9, replicas: [node(1)], wanted: 2, nowMillis: 1 }),
+    ).rejects.toThrow('lost');
     expect([catalog.find(name(entries)), catalog.found.bytes]).toEqual(['here', 9]);
     await expect(catalog.remove(name(entries), 1)).rejects.toThrow('lost');
     expect(catalog.find(name(entries))).toBe('unknown');

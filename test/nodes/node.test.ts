@@ -6,10 +6,11 @@ import { VirtualClock } from '../../sim/virtual-clock.ts';
 import { micros } from '../../src/base/units.ts';
 import { admissionProof } from '../../src/crypto/index.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
+import { allBuckets } from '../../src/nodes/holdings.ts';
 import { StorageNode } from '../../src/nodes/index.ts';
 import type { Connection, ListenOptions, Transport } from '../../src/nodes/ports.ts';
 import { lz4Compression } from '../../src/store/index.ts';
-import { admitReply, encodeMessage, joinReply, QueryKind } from '../../src/wire/index.ts';
+import { admitReply, digestReply, encodeMessage, joinReply, QueryKind } from '../../src/wire/index.ts';
 import { SILENT } from '../support/transport.ts';
 import { FakeConnection } from './coordinator-support.ts';
 
@@ -19,13 +20,14 @@ const NO_BYTES = new Uint8Array(0);
 const RUN_MICROS = 100_000;
 
 /** Starts a node whose coordinator answers ADMIT with `proof`; resolves to what the node asked, and its state. */
-async function join(proof: (connection: Connection) => Uint8Array) {
+async function join(proof: (connection: Connection) => Uint8Array, differs = allBuckets()) {
   const asked: number[] = [];
   const connections: FakeConnection[] = [];
   class Answering extends FakeConnection {
     override async query(kind: number) {
       asked.push(kind);
       if (kind === QueryKind.JOIN) return { code: 0, body: encodeMessage(joinReply, { nonce: NONCE }) };
+      if (kind === QueryKind.DIGEST) return { code: 0, body: encodeMessage(digestReply, { differs }) };
       const message = { clusterId: new Uint8Array(16).fill(9), address: '10.0.0.2:1', proof: proof(this) };
       return { code: 0, body: encodeMessage(admitReply, message) };
     }
@@ -79,8 +81,14 @@ describe('a node that joins', () => {
 
   it('sends its inventory to a coordinator that knows the admission secret, and obeys it [ADM-8]', async () => {
     const { asked, joined, open, obeys } = await join(truth('coordinator'));
-    expect(asked).toEqual([QueryKind.JOIN, QueryKind.ADMIT, QueryKind.INVENTORY]);
+    expect(asked).toEqual([QueryKind.JOIN, QueryKind.ADMIT, QueryKind.DIGEST, QueryKind.INVENTORY]);
     expect([joined, open, obeys]).toEqual([true, true, true]);
+  });
+
+  it('sends no inventory where the coordinator knows what it holds [DIG-3]', async () => {
+    const { asked, joined } = await join(truth('coordinator'), new Uint8Array(8));
+    expect(asked).toEqual([QueryKind.JOIN, QueryKind.ADMIT, QueryKind.DIGEST]);
+    expect(joined).toBe(true);
   });
 
   it.each([

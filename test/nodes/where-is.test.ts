@@ -50,13 +50,19 @@ function coordinator(answersMax: number = WHERE_IS_HASHES_MAX) {
       const found = answerOf(numberOf(body));
       if (found.code !== ResultCode.OK) return reply(found.code);
       const locations = found.replicas.map((index) => LOCATIONS[index]!);
-      return reply(0, encodeMessage(whereIsReply, { bytes: found.bytes, revision: 9, locations }));
+      return reply(
+        0,
+        encodeMessage(whereIsReply, { bytes: found.bytes, revision: 9, stale: false, locations }),
+      );
     }
     const message = decodeMessage(whereIsManyQuery, body);
     if (isFailure(message)) throw new Error('not a query');
     asked.push({ kind, hashes: message.hashes.length });
     const answers = message.hashes.slice(0, answersMax).map((hash) => answerOf(numberOf(hash)));
-    return reply(0, encodeMessage(whereIsManyReply, { revision: 9, locations: LOCATIONS, answers }));
+    return reply(
+      0,
+      encodeMessage(whereIsManyReply, { revision: 9, stale: false, locations: LOCATIONS, answers }),
+    );
   };
   return { asked, answer };
 }
@@ -74,6 +80,7 @@ describe('a client that looks for objects', () => {
       hash: toHex(name(8)),
       bytes: 8,
       revision: 9,
+      stale: false,
       replicas: [
         { nodeId: '02'.repeat(16), address: '10.0.0.2:1' },
         { nodeId: '01'.repeat(16), address: '10.0.0.1:1' },
@@ -157,7 +164,7 @@ describe('a client that looks for objects', () => {
   it('refuses what is no answer, for every call that it concerns', async () => {
     const answers = upTo(3).map(() => ({ code: ResultCode.NOT_FOUND }));
     const bodies = [
-      encodeMessage(whereIsManyReply, { revision: 1, locations: [], answers }),
+      encodeMessage(whereIsManyReply, { revision: 1, stale: false, locations: [], answers }),
       new Uint8Array(0),
       new Uint8Array(1_024).fill(255),
     ];

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { admissionProof } from '../../src/crypto/index.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
+import { allBuckets } from '../../src/nodes/holdings.ts';
 import type { Connection } from '../../src/nodes/ports.ts';
 import {
   admitQuery,
@@ -152,9 +153,9 @@ describe('a client with the cluster secret and without the admission secret', ()
     connection.notify(NoticeKind.LOAD, encodeMessage(loadNotice, { freeBytes: 0, objects: 0, full: true }));
     const raw = new Uint8Array(Buffer.from(hash, 'hex'));
     expect(await code(connection, QueryKind.CORRUPT, hashQuery, { hash: raw })).toBe(ResultCode.DENIED);
-    expect(await code(connection, QueryKind.INVENTORY, inventoryQuery, { entries: 0 })).toBe(
-      ResultCode.DENIED,
-    );
+    expect(
+      await code(connection, QueryKind.INVENTORY, inventoryQuery, { entries: 0, buckets: allBuckets() }),
+    ).toBe(ResultCode.DENIED);
     const entries = [{ token: random(8), hash: raw }];
     expect(await code(connection, QueryKind.SETTLE, settleQuery, { entries })).toBe(ResultCode.DENIED);
     expect(cluster.coordinator.nodes.map(({ state }) => state)).toEqual([0, 0]);
@@ -183,7 +184,7 @@ describe('a client with the cluster secret and without the admission secret', ()
       [{ nodeId, receipt: random(RECEIPT_BYTES) }],
       [{ nodeId: random(16), receipt: random(RECEIPT_BYTES) }],
     ]) {
-      const commit = { token, hash: forged, bytes: 1_000, receipts };
+      const commit = { token, hash: forged, bytes: 1_000, replicas: 2, receipts };
       const answer = await code(connection, QueryKind.COMMIT, commitQuery, commit);
       expect([ResultCode.DENIED, ResultCode.MALFORMED]).toContain(answer);
     }
@@ -206,7 +207,13 @@ describe('a client with the cluster secret and without the admission secret', ()
     if (isFailure(stored)) throw new Error(stored);
     const { hash: storedHash, receipt } = stored;
     const { nodeId } = first!;
-    const truth = { token, hash: storedHash, bytes: bytes.length, receipts: [{ nodeId, receipt }] };
+    const truth = {
+      token,
+      hash: storedHash,
+      bytes: bytes.length,
+      replicas: 2,
+      receipts: [{ nodeId, receipt }],
+    };
     const commit = (message: typeof truth) => code(connection, QueryKind.COMMIT, commitQuery, message);
     const flipped = receipt.slice();
     flipped[0]! ^= 1;
@@ -263,7 +270,8 @@ describe('a secret with fewer rights', () => {
     },
     COMMIT: {
       kind: QueryKind.COMMIT,
-      body: () => encodeMessage(commitQuery, { token: random(8), hash: raw(), bytes: 1, receipts: [] }),
+      body: () =>
+        encodeMessage(commitQuery, { token: random(8), hash: raw(), bytes: 1, replicas: 1, receipts: [] }),
     },
     RELEASE: { kind: QueryKind.RELEASE, body: () => encodeMessage(tokenQuery, { token: random(8) }) },
     RENEW: { kind: QueryKind.RENEW, body: () => encodeMessage(tokenQuery, { token: random(8) }) },

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { COORDINATOR_ADDRESS, COORDINATOR_IP, contentOf, SimCluster } from '../../sim/cluster.ts';
 import type { Address } from '../../sim/virtual-network.ts';
 import { toHex } from '../../src/base/bytes.ts';
+import { allBuckets } from '../../src/nodes/holdings.ts';
 import type { Connection } from '../../src/nodes/ports.ts';
 import {
   type Codec,
@@ -136,7 +137,9 @@ describe('whoever holds the cluster secret alone', () => {
       (await cluster.drive(connection.query(kind, encodeMessage(codec, message)))).code;
     const token = cluster.random.bytes(8);
     expect(await ask(QueryKind.CORRUPT, hashQuery, { hash })).toBe(ResultCode.DENIED);
-    expect(await ask(QueryKind.INVENTORY, inventoryQuery, { entries: 0 })).toBe(ResultCode.DENIED);
+    expect(await ask(QueryKind.INVENTORY, inventoryQuery, { entries: 0, buckets: allBuckets() })).toBe(
+      ResultCode.DENIED,
+    );
     expect(await ask(QueryKind.SETTLE, settleQuery, { entries: [{ token, hash }] })).toBe(ResultCode.DENIED);
     expect(await ask(QueryKind.DELETE, hashQuery, { hash })).toBe(ResultCode.UNSUPPORTED);
     const { token: held } = await cluster.drive(client.role.whereTo(100));
@@ -145,6 +148,7 @@ describe('whoever holds the cluster secret alone', () => {
       token: new Uint8Array(Buffer.from(held, 'hex')),
       hash: cluster.random.bytes(32),
       bytes: 100,
+      replicas: 1,
       receipts: [forged],
     };
     expect(await ask(QueryKind.COMMIT, commitQuery, commit)).toBe(ResultCode.DENIED);

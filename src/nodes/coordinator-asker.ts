@@ -1,0 +1,186 @@
+/**
+ * Asking coordinators: any of them where an answer from memory serves, the one that leads for the rest.
+ *
+ *   ask -- answered --> done
+ *   ask -- NOT_LEADER, another is named --> ask that one                       [LEAD-5]
+ *   ask -- NOT_LEADER, nobody is known, or BUSY --> wait a moment, ask around
+ *   ask -- session lost, or silent --> ask the next one, the same once more    [LEAD-6] [LEAD-10]
+ */
+
+import { GramlineError, isGramlineError } from '../base/errors.ts';
+import { mark } from '../base/marks.ts';
+import { type Micros, micros, millis, seconds } from '../base/units.ts';
+import { QueryKind, ResultCode, Role } from '../wire/index.ts';
+import { ConnectionCache, type Lease } from './connection-cache.ts';
+import type { CallOptions, Clock, Entropy, Reply, TransferCounts, Transport } from './ports.ts';
+import { leaderNamedBy, retryMillisOf, sleep } from './roles.ts';
+
+/** Tries of one query over sessions that break. */
+const ASK_TRIES_MAX = 3;
+/** The same where others can take over. */
+const ASK_TRIES_AROUND_MAX = 8;
+/** How long one coordinator may take to answer a HELLO; less where another can be asked. */
+const CONNECT_MICROS: Micros = seconds(4);
+const CONNECT_AROUND_MICROS: Micros = seconds(1);
+/** So long a leader is looked for, or is asked again when it is busy [LEAD-5]. */
+const LEADER_MICROS: Micros = seconds(10);
+/** Wait before asking around again, with jitter. */
+const AROUND_MICROS: Micros = millis(100);
+/** Coordinators that name another one after the other: after so many, nobody knows. */
+const HOPS_MAX = 4;
+/** A coordinator that is asked and says nothing for this long is asked for a sign of life. */
+const SILENCE_MICROS: Micros = millis(1_000);
+
+/** What only a leader answers [LEAD-3]. */
+const LEADER_KINDS: ReadonlySet<number> = new Set([
+  QueryKind.WHERE_TO,
+  QueryKind.COMMIT,
+  QueryKind.RELEASE,
+  QueryKind.RENEW,
+  QueryKind.REMOVE,
+  QueryKind.LOCK,
+  QueryKind.UNLOCK,
+  QueryKind.SESSION_WRITE,
+  QueryKind.SESSION_END,
+]);
+
+export interface CoordinatorAskerOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  /** `host:port` of coordinators, tried in turn. */
+  readonly coordinators: readonly string[];
+}
+
+export interface Answered {
+  readonly reply: Reply;
+  /** 1, or more: then an earlier try may have been carried out, with its answer lost. */
+  readonly tries: number;
+}
+
+export class CoordinatorAsker {
+  readonly #options: CoordinatorAskerOptions;
+  readonly #connections: ConnectionCache;
+  #turn = 0;
+  /** Who leads, as a coordinator has said. */
+  #leader: string | undefined;
+
+  constructor(options: CoordinatorAskerOptions) {
+    this.#options = options;
+    const { transport, clock, coordinators } = options;
+    const watches = coordinators.length > 1 ? { clock, silenceMicros: SILENCE_MICROS } : undefined;
+    this.#connections = new ConnectionCache(transport, watches);
+  }
+
+  get counts(): TransferCounts {
+    return this.#connections.counts;
+  }
+
+  close(): Promise<void> {
+    return this.#connections.close();
+  }
+
+  /** Asks until a coordinator answers. Every query is safe to repeat. */
+  async ask(kind: number, body: Uint8Array, options: CallOptions): Promise<Answered> {
+    const wantsLeader = LEADER_KINDS.has(kind);
+    const { clock } = this.#options;
+    let giveUpAt: Micros | undefined;
+    let hops = 0;
+    for (let tries = 1; ; ) {
+      // Looked for first, since this is asked a million times a second.
+      const lease = this.#lent(wantsLeader) ?? (await this.#connect(wantsLeader, options));
+      let reply: Reply;
+      try {
+        reply = await lease.connection.query(kind, body, options);
+      } catch (error) {
+        if (!isBroken(error) || tries >= this.#triesMax) throw error;
+        mark('asked-again');
+        tries += 1;
+        this.#leaveLeader();
+        continue;
+      } finally {
+        lease[Symbol.dispose]();
+      }
+      if (!wantsLeader || !isPutOff(reply)) return { reply, tries };
+      const named = leaderNamedBy(reply);
+      if (named !== undefined && hops < HOPS_MAX) {
+        hops += 1;
+        this.#leader = named;
+        continue;
+      }
+      giveUpAt ??= micros(clock.now() + Math.min(LEADER_MICROS, options.timeoutMicros ?? LEADER_MICROS));
+      if (clock.now() >= giveUpAt) return { reply, tries };
+      await this.#waitFor(reply, options.signal);
+      hops = 0;
+    }
+  }
+
+  get #triesMax(): number {
+    return this.#options.coordinators.length > 1 ? ASK_TRIES_AROUND_MAX : ASK_TRIES_MAX;
+  }
+
+  /** A moment later there may be a leader, or it may have time. */
+  async #waitFor(reply: Reply, signal: AbortSignal | undefined): Promise<void> {
+    const { clock, entropy } = this.#options;
+    if (reply.code === ResultCode.NOT_LEADER) this.#leaveLeader();
+    const named = retryMillisOf(reply);
+    const span = named === undefined ? AROUND_MICROS : millis(named);
+    await sleep(clock, micros(Math.round(span * (0.5 + entropy.fraction()))), signal);
+    signal?.throwIfAborted();
+  }
+
+  /** Whoever was asked last is not asked next. */
+  #leaveLeader(): void {
+    if (this.#leader === undefined) this.#turn += 1;
+    this.#leader = undefined;
+  }
+
+  #address(wantsLeader: boolean): string {
+    const { coordinators } = this.#options;
+    const next = coordinators[this.#turn % coordinators.length]!;
+    return wantsLeader ? (this.#leader ?? next) : next;
+  }
+
+  /** The session with the coordinator whose turn it is, if there is one. */
+  #lent(wantsLeader: boolean): Lease | undefined {
+    return this.#connections.lend(this.#address(wantsLeader));
+  }
+
+  async #connect(wantsLeader: boolean, options: CallOptions): Promise<Lease> {
+    const { coordinators } = this.#options;
+    const most = coordinators.length > 1 ? CONNECT_AROUND_MICROS : CONNECT_MICROS;
+    let failure: unknown;
+    // One more than there are: the leader that was named may be none of them.
+    for (let tried = 0; tried <= coordinators.length; tried++) {
+      if (tried === coordinators.length && this.#leader === undefined && failure !== undefined) break;
+      try {
+        return await this.#connections.connect({
+          address: this.#address(wantsLeader),
+          role: Role.CLIENT,
+          signal: options.signal,
+          timeoutMicros: micros(Math.min(most, options.timeoutMicros ?? most)),
+        });
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        failure = error;
+        this.#leaveLeader();
+      }
+    }
+    if (!isGramlineError(failure, 'GRAMLINE_NO_COORDINATOR')) throw failure;
+    throw new GramlineError(
+      'GRAMLINE_NO_COORDINATOR',
+      `no coordinator answered at ${coordinators.join(', ')}, or the secret differs: check the address and the secret file`,
+      { retryable: true, cause: failure },
+    );
+  }
+}
+
+/** Whether asking somebody else may help. */
+function isBroken(error: unknown): boolean {
+  return isGramlineError(error, 'GRAMLINE_CLOSED') || isGramlineError(error, 'GRAMLINE_TIMEOUT');
+}
+
+/** Whether this query has not been carried out, and may be in a moment or elsewhere. */
+function isPutOff(reply: Reply): boolean {
+  return reply.code === ResultCode.NOT_LEADER || reply.code === ResultCode.BUSY;
+}

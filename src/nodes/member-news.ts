@@ -1,0 +1,124 @@
+/**
+ * Who comes, goes and changes, told to whoever asks [MEM-3]. There is no queue: an asker says up to which
+ * change it knows, and is told who has changed since, each as it is now. So news come together by themselves
+ * where somebody is slow, and any coordinator can go on where another one was lost.
+ */
+
+import { type Micros, micros, millis } from '../base/units.ts';
+import {
+  BODY_BYTES_MAX,
+  encodeMessage,
+  MEMBERS_FIXED_BYTES,
+  MEMBERS_MAX,
+  type MemberChange,
+  type MembersQuery,
+  memberChangeSize,
+  membersQuery,
+  membersReply,
+  NodeState,
+  ResultCode,
+} from '../wire/index.ts';
+import type { Member, Membership } from './membership.ts';
+import type { Clock, IncomingQuery } from './ports.ts';
+import { readQuery, replyBusy } from './roles.ts';
+
+/** How long an answer waits for news at most. */
+const WAIT_MICROS_MAX: Micros = millis(30_000);
+/** Askers that wait for news at once. */
+export const ASKERS_MAX = 16_384;
+
+export class MemberNews {
+  readonly #clock: Clock;
+  readonly #members: Membership;
+  readonly #revision: () => number;
+  #askers = 0;
+
+  /** @param revision Of the state now. */
+  constructor(clock: Clock, members: Membership, revision: () => number) {
+    this.#clock = clock;
+    this.#members = members;
+    this.#revision = revision;
+  }
+
+  /** Answers MEMBERS when there is something to tell, when the wait is over, or when `signal` aborts. */
+  async answer(query: IncomingQuery, signal: AbortSignal): Promise<void> {
+    const message = readQuery(query, membersQuery);
+    if (message === undefined) return;
+    if (this.#askers >= ASKERS_MAX) return replyBusy(query);
+    this.#askers += 1;
+    try {
+      await this.#news(message, signal);
+    } finally {
+      this.#askers -= 1;
+    }
+    const full = this.#mustBeginAnew(message);
+    const members = this.#page(full ? { ...message, after: 0 } : message);
+    query.reply(ResultCode.OK, encodeMessage(membersReply, { revision: this.#revision(), full, members }));
+  }
+
+  /** Resolves when there is something to tell, or nothing to wait for any more. */
+  #news(message: MembersQuery, signal: AbortSignal): Promise<void> {
+    const isNews = (): boolean => this.#mustBeginAnew(message) || this.#isNewer(message);
+    const waitMicros = micros(Math.min(WAIT_MICROS_MAX, message.waitMillis * 1_000));
+    if (isNews() || waitMicros === 0 || signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        timer.cancel();
+        stopListening();
+        signal.removeEventListener('abort', finish);
+        resolve();
+      };
+      const timer = this.#clock.setTimer(micros(this.#clock.now() + waitMicros), finish);
+      const stopListening = this.#members.onChanged(() => {
+        if (isNews()) finish();
+      });
+      signal.addEventListener('abort', finish, { once: true });
+    });
+  }
+
+  /** [MEM-3] Who was collected since may not all be known any more: then everything is told anew. */
+  #mustBeginAnew({ after }: MembersQuery): boolean {
+    return after > 0 && after < this.#members.forgottenUpTo;
+  }
+
+  #isNewer(place: MembersQuery): boolean {
+    const { all, collected } = this.#members;
+    return (
+      all.some((member) => isBehind(place, member.changed, member.nodeId)) ||
+      collected.some(({ changed, last }) => isBehind(place, changed, last.nodeId))
+    );
+  }
+
+  /** As many as fit one reply, in the order of their changes. */
+  #page(place: MembersQuery): MemberChange[] {
+    const { all, collected } = this.#members;
+    const changes = [
+      ...all.map((member) => changeOf(member, member.changed, member.state)),
+      ...collected.map(({ changed, last }) => changeOf(last, changed, NodeState.GONE)),
+    ];
+    const news = changes
+      .filter(({ changed, nodeId }) => isBehind(place, changed, nodeId))
+      .sort((left, right) => left.changed - right.changed || Buffer.compare(left.nodeId, right.nodeId));
+    const page: MemberChange[] = [];
+    let room = BODY_BYTES_MAX - MEMBERS_FIXED_BYTES;
+    for (const change of news) {
+      room -= memberChangeSize(change);
+      if (room < 0 || page.length === MEMBERS_MAX) break;
+      page.push(change);
+    }
+    return page;
+  }
+}
+
+function changeOf(
+  { nodeId, incarnation, name, address }: Member,
+  changed: number,
+  state: NodeState,
+): MemberChange {
+  return { changed, nodeId, incarnation, state, name, address };
+}
+
+/** Whether a change stands behind the place that an asker knows. */
+function isBehind({ after, afterId }: MembersQuery, changed: number, nodeId: Uint8Array): boolean {
+  return changed > after || (changed === after && Buffer.compare(nodeId, afterId) > 0);
+}
