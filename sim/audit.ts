@@ -65,9 +65,9 @@ async function auditObject(
 
 /** Status counts what the catalog holds. To be called when nothing changes any more. */
 export async function auditTotals(cluster: SimCluster): Promise<void> {
-  const { coordinator, violations, clients } = cluster;
+  const { violations, clients } = cluster;
   const status = await retried(cluster, () => clients.at(-1)!.role.status());
-  checkTotals(violations, coordinator.state, status);
+  checkTotals(violations, cluster.truth, status);
 }
 
 /** What is refused as busy is asked again, as a caller would. */

@@ -47,6 +47,7 @@ export interface RunOptions {
   readonly contention?: boolean;
   /** What every link loses while there are faults, 0 to 1. */
   readonly lossProbability?: number;
+  readonly coordinators?: number;
   readonly nodes?: number;
   readonly clients?: number;
   /** Virtual minutes of work; default: some seconds, which the seed draws. */
@@ -84,6 +85,8 @@ const OLD_MICROS = [seconds(31), seconds(61)] as const;
 const OLD_CHANCE = 0.3;
 /** In so many runs removals and puts of one object meet. */
 const CONTENTION_CHANCE = 0.25;
+/** So many seeds have two or three coordinators. */
+const SEVERAL_CHANCE = 0.4;
 const QUOTA_BYTES = 8_000_000;
 /** Linux's default buffer, and a process that is busy. */
 const SMALL_BUFFERS = { bufferBytes: 212_992, bytesPerSecond: 100_000_000, datagramBytes: 500 };
@@ -183,13 +186,17 @@ class Campaign {
   #newCluster(options: SeedOptions, random: Random): SimCluster {
     const drawn = { nodes: 1 + random.integer(4), clients: 1 + random.integer(3) };
     const { nodes = drawn.nodes, clients = drawn.clients, lossProbability = 0 } = options;
+    const several = this.#random.fork('coordinators');
+    const drawnCoordinators = several.chance(SEVERAL_CHANCE) ? 2 + several.integer(2) : 1;
+    const { coordinators = drawnCoordinators } = options;
     const hasSmallQuota = this.#kinds.includes('small-quota');
     const quotas = this.#random.fork('quotas');
     const keySealingsMax = random.chance(0.3) ? 4 + random.integer(random.pick([30, 200])) : undefined;
-    const sessionsMax = random.chance(0.2) ? nodes + clients + SPARE_SESSIONS : undefined;
+    const sessionsMax = random.chance(0.2) ? coordinators + nodes + clients + SPARE_SESSIONS : undefined;
     const hasSmallBuffers = random.chance(0.2);
     const cluster = new SimCluster({
       seed: this.#seed,
+      coordinators,
       nodes,
       clients,
       // Chance of its own: without small quotas all else is as it was.
@@ -228,7 +235,7 @@ class Campaign {
 
   async run(): Promise<SeedReport> {
     const cluster = this.#cluster;
-    const { trace, coordinator, commits } = cluster;
+    const { trace, commits } = cluster;
     trace.say('campaign', `seed ${this.#seed}, faults: ${this.#kinds.join(', ') || 'none'}`);
     await cluster.start();
     const age = this.#random.fork('age');
@@ -238,6 +245,7 @@ class Campaign {
     await cluster.runUntil(() => this.#strikes.isHealed, this.#workMicros + 1, 'the faults');
     await cluster.runUntil(() => this.#workload.allSettled, HEALED_MICROS_MAX, 'an operation of a client');
     const isWell = (): boolean =>
+      cluster.leader !== undefined &&
       cluster.nodes.every((node) => node.role?.isJoined === true) &&
       cluster.machines.every((machine) => !machine.isPaused);
     await cluster.runUntil(isWell, JOINED_MICROS_MAX, 'joining');
@@ -250,7 +258,7 @@ class Campaign {
     await cluster.pass(QUIET_MICROS);
     await cluster.drive(auditTotals(cluster));
     await cluster.checkStores();
-    commits.check(coordinator.state);
+    commits.check(cluster.truth);
     await this.#checkLeases();
     await cluster.close();
     return {
@@ -268,23 +276,25 @@ class Campaign {
 
   /** Reservations of puts that failed lapse: no space stays promised to nobody. */
   async #checkLeases(): Promise<void> {
-    const { coordinator, clients, violations } = this.#cluster;
-    const role = coordinator.role;
-    if (role === undefined || role.reservations === 0) return;
+    const { coordinators, clients, violations } = this.#cluster;
+    const reservations = (): number =>
+      coordinators.reduce((sum, { role }) => sum + (role?.reservations ?? 0), 0);
+    if (reservations() === 0) return;
     await this.#cluster.drive(Promise.all(clients.map((client) => client.stop())));
     await this.#cluster.pass(LEASES_MICROS);
-    if (role.reservations === 0) return;
-    violations.report(Invariant.ALL_ENDS, `${role.reservations} reservations outlive their leases`);
+    if (reservations() === 0) return;
+    violations.report(Invariant.ALL_ENDS, `${reservations()} reservations outlive their leases`);
     this.#cluster.throwIfBroken();
   }
 }
 
 /** What `gramline sim` must be told beside the seed, so that it runs the same again; each word behind a space. */
 export function replayOptionsOf(options: RunOptions): string {
-  const { faults, without, contention, lossProbability, nodes, clients, minutes } = options;
+  const { faults, without, contention, lossProbability, coordinators, nodes, clients, minutes } = options;
   const words = [
     contention === true ? '--contention' : '',
     lossProbability === undefined ? '' : `--loss ${Number((lossProbability * 100).toPrecision(12))}%`,
+    coordinators === undefined ? '' : `--coordinators ${coordinators}`,
     nodes === undefined ? '' : `--nodes ${nodes}`,
     clients === undefined ? '' : `--clients ${clients}`,
     minutes === undefined ? '' : `--minutes ${minutes}`,

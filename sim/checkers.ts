@@ -320,7 +320,7 @@ export async function checkObjects(violations: Violations, name: string, store: 
 /** Judges {@link Invariant.TOTALS_TRUE}: what STATUS tells against a count of the entries. */
 export function checkTotals(
   violations: Violations,
-  state: StateStore,
+  state: Pick<StateStore, 'range'>,
   told: { readonly objects: number; readonly bytes: number },
 ): void {
   let [objects, bytes] = [0, 0];

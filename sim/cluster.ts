@@ -9,6 +9,7 @@
 import { type Micros, micros, seconds } from '../src/base/units.ts';
 import { bestSuite } from '../src/crypto/best-suite.ts';
 import type { Suite } from '../src/crypto/index.ts';
+import type { StateStore } from '../src/nodes/ports.ts';
 import { CapacityChecker } from './capacity-checker.ts';
 import {
   checkMemory,
@@ -22,9 +23,10 @@ import {
 } from './checkers.ts';
 import { CommitChecker } from './commit-checker.ts';
 import { type LinkFaults, NO_FAULTS } from './faults.ts';
-import { LeaseChecker } from './lease-checker.ts';
-import { SimClient, SimCoordinator, type SimMachine, SimNode } from './machines.ts';
+import type { LeaseChecker } from './lease-checker.ts';
+import { CLUSTER_ID, SimClient, SimCoordinator, type SimMachine, SimNode } from './machines.ts';
 import { Random } from './random.ts';
+import { SharedStateEngine } from './shared-state.ts';
 import { Trace, type TraceObserver } from './trace.ts';
 import { type ClockSkew, type RunResult, VirtualClock } from './virtual-clock.ts';
 import { VirtualNetwork } from './virtual-network.ts';
@@ -41,6 +43,8 @@ const DRIVE_MICROS: Micros = seconds(300);
 
 export interface SimClusterOptions {
   readonly seed: number;
+  /** Default 1, with a state of its own; more share one. */
+  readonly coordinators?: number;
   /** Default 3. */
   readonly nodes?: number;
   /** Default 0: tests ask for theirs by {@link SimCluster.client}. */
@@ -105,9 +109,10 @@ export class SimCluster {
   readonly nonces: NonceChecker = new NonceChecker(this.violations);
   readonly sessions: SessionChecker = new SessionChecker(this.violations);
   readonly stores: CapacityChecker = new CapacityChecker(this.violations, this.sessions);
-  readonly leases: LeaseChecker = new LeaseChecker(this.violations);
   readonly commits: CommitChecker = new CommitChecker(this.violations);
-  readonly coordinator: SimCoordinator;
+  /** The shared state, where there are several coordinators. */
+  readonly engine: SharedStateEngine | undefined;
+  readonly coordinators: readonly SimCoordinator[];
   readonly nodes: readonly SimNode[];
   readonly clients: SimClient[] = [];
   readonly options: SimClusterOptions;
@@ -128,7 +133,10 @@ export class SimCluster {
       this.#datagrams += 1;
       if (this.#datagrams % DATAGRAMS_PER_SAMPLE === 0) this.sampleMemory();
     });
-    this.coordinator = new SimCoordinator(this);
+    const coordinators = options.coordinators ?? 1;
+    if (coordinators > 1)
+      this.engine = new SharedStateEngine(CLUSTER_ID, this.clock, this.random.fork('engine'));
+    this.coordinators = Array.from({ length: coordinators }, (_, index) => new SimCoordinator(this, index));
     this.nodes = Array.from({ length: options.nodes ?? 3 }, (_, index) => new SimNode(this, index));
     for (let index = 0; index < (options.clients ?? 0); index++) this.client();
   }
@@ -147,7 +155,7 @@ export class SimCluster {
 
   /** Starts the coordinator and all nodes, and waits until these have joined. */
   async start(): Promise<void> {
-    await this.drive(this.coordinator.start());
+    for (const coordinator of this.coordinators) await this.drive(coordinator.start());
     await Promise.all(this.nodes.map((node) => node.start()));
     await this.drive(this.joined());
   }
@@ -164,8 +172,32 @@ export class SimCluster {
     return client;
   }
 
+  /** The first coordinator: the only one, unless more were asked for. */
+  get coordinator(): SimCoordinator {
+    return this.coordinators[0]!;
+  }
+
+  /** The coordinator that leads, as it sees it itself. */
+  get leader(): SimCoordinator | undefined {
+    return this.coordinators.find(({ role }) => role?.isLeading === true);
+  }
+
+  get coordinatorAddresses(): readonly string[] {
+    return this.coordinators.map(({ address }) => address);
+  }
+
+  /** What the lone coordinator promises, by a second ledger. */
+  get leases(): LeaseChecker {
+    return this.coordinator.leases;
+  }
+
+  /** What is durable, wherever it is kept. */
+  get truth(): Pick<StateStore, 'get' | 'range' | 'revision'> {
+    return this.engine?.truth ?? this.coordinator.state;
+  }
+
   get machines(): readonly SimMachine[] {
-    return [this.coordinator, ...this.nodes, ...this.clients];
+    return [...this.coordinators, ...this.nodes, ...this.clients];
   }
 
   /**
@@ -232,7 +264,7 @@ export class SimCluster {
   async close(): Promise<void> {
     await this.drive(Promise.all(this.clients.map((client) => client.stop())));
     await this.drive(Promise.all(this.nodes.map((node) => node.stop())));
-    await this.drive(this.coordinator.stop());
+    for (const coordinator of this.coordinators) await this.drive(coordinator.stop());
     const left = (name: string, what: string, count: number): void => {
       if (count === 0) return;
       this.violations.report(Invariant.MEMORY_BOUNDED, `${name}: ${count} ${what} left at the end`);

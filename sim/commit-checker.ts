@@ -53,7 +53,7 @@ export class CommitChecker {
   }
 
   /** To be called whenever the state may have lost something: after a crash, and at the end. */
-  check(state: StateStore): void {
+  check(state: Pick<StateStore, 'get'>): void {
     for (const name of this.#committed) {
       if (state.get(objectKey(fromHex(name)!)) !== undefined) continue;
       this.#violations.report(

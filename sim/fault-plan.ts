@@ -23,6 +23,10 @@ const STRIKES_MAX = {
   'client-crash': 1,
   'disk-full': 2,
   'state-full': 1,
+  /** The shared state of several coordinators answers nobody. */
+  'state-outages': 2,
+  /** One of several coordinators does not reach the shared state. */
+  'state-cuts': 2,
   /** Reads, writes and flushes take random times, up to seconds. */
   'slow-disks': 2,
   /** The wall clock of a machine is set forward or backward. */

@@ -8,7 +8,7 @@ import { nodeSuite } from '../src/crypto/node-suite.ts';
 import { Client } from '../src/nodes/client.ts';
 import { Coordinator } from '../src/nodes/coordinator.ts';
 import { StorageNode } from '../src/nodes/node.ts';
-import type { Clock, Log, Rights, Timer, Transport } from '../src/nodes/ports.ts';
+import type { Clock, Log, Rights, StateStore, Timer, Transport } from '../src/nodes/ports.ts';
 import type { FrontSecret } from '../src/session/index.ts';
 import { lz4Compression } from '../src/store/compression.ts';
 import { nodeHashing } from '../src/store/hashing.ts';
@@ -16,16 +16,19 @@ import { UdpTransport } from '../src/udp/transport.ts';
 import type { SimCluster } from './cluster.ts';
 import { watchCoordinator } from './coordinator-watch.ts';
 import { SimDisk } from './disk.ts';
+import { LeaseChecker } from './lease-checker.ts';
 import { MemoryObjectStore } from './memory-object-store.ts';
 import { MemoryStateStore } from './memory-state-store.ts';
 import type { Random } from './random.ts';
+import { type SharedStateStore, StateLink } from './shared-state.ts';
 import type { ClockSkew, HostClock } from './virtual-clock.ts';
 import type { VirtualHost } from './virtual-network.ts';
 
 export const COORDINATOR_IP = '10.0.0.1';
 export const COORDINATOR_ADDRESS: string = `${COORDINATOR_IP}:7400`;
+const COORDINATOR_PORT = 7400;
 const NODE_PORT = 7401;
-const CLUSTER_ID = new Uint8Array(16).fill(0xc1);
+export const CLUSTER_ID: Uint8Array = new Uint8Array(16).fill(0xc1);
 const SECRET = new Uint8Array(32).fill(0x5e);
 export const ADMISSION_SECRET: Uint8Array = new Uint8Array(32).fill(0xad);
 const QUOTA_BYTES_DEFAULT = 8_000_000;
@@ -227,35 +230,69 @@ export abstract class SimMachine {
   abstract crash(kind?: 'machine' | 'process'): void;
 }
 
+/** Whose state is its own, on its disk; or shared with others, in an engine. */
 export class SimCoordinator extends SimMachine {
-  state: MemoryStateStore;
+  readonly address: string;
+  /** A second ledger of what this coordinator promises while it leads. */
+  readonly leases: LeaseChecker;
   role: Coordinator | undefined;
+  readonly #link: StateLink;
+  #own: MemoryStateStore;
+  #shared: SharedStateStore | undefined;
 
-  constructor(cluster: SimCluster) {
-    super(cluster, COORDINATOR_IP, 'coordinator', cluster.options.slowState === true);
-    this.state = new MemoryStateStore({ clusterId: CLUSTER_ID, disk: this.disk });
+  constructor(cluster: SimCluster, index: number) {
+    const name = index === 0 ? 'coordinator' : `coordinator-${index + 1}`;
+    super(cluster, `10.0.0.${index + 1}`, name, cluster.options.slowState === true);
+    this.address = `${this.ip}:${COORDINATOR_PORT}`;
+    this.leases = new LeaseChecker(cluster.violations);
+    this.#own = new MemoryStateStore({ clusterId: CLUSTER_ID, disk: this.disk });
+    this.#link = new StateLink(index * 1_000_000);
+  }
+
+  /** The state as this coordinator sees it. */
+  get state(): StateStore {
+    return this.#shared ?? this.#own;
+  }
+
+  /** Makes the disk of a state of its own full, or gives it room again. */
+  failState(full: boolean): void {
+    this.#own.fail(full);
+  }
+
+  /** Cuts the way to a shared state, or mends it. */
+  cutState(isCut: boolean): void {
+    this.#link.isCut = isCut;
   }
 
   get isRunning(): boolean {
-    return this.role !== undefined;
+    return this.process !== undefined;
   }
 
   async start(): Promise<void> {
     this.cluster.trace.say(this.name, 'starts');
     const process = this.boot();
-    const { leases, commits } = this.cluster;
-    leases.onStart(process.clock.now());
-    commits.onStart();
+    const { leases } = this;
+    const { commits, engine } = this.cluster;
     const now = (): Micros => process.clock.now();
-    this.role = await Coordinator.open({
+    const wait = (spanMicros: number): Promise<void> => process.clock.wait(spanMicros);
+    this.#shared = engine?.open({ now, wait }, this.#link);
+    // What its predecessor was about to do a lone one will not do any more.
+    if (engine === undefined) commits.onStart();
+    const role = await Coordinator.open({
       ...this.roleOptions(process),
       transport: watchCoordinator(process.watched, { leases, commits, now }),
       state: this.state,
       clusterId: CLUSTER_ID,
       compression: lz4Compression,
       admissionSecret: ADMISSION_SECRET,
-      listen: COORDINATOR_ADDRESS,
+      listen: this.address,
+      onLeads: (epoch) => {
+        this.cluster.trace.say(this.name, `leads in epoch ${epoch}`);
+        leases.onStart(now());
+      },
     });
+    // It may have died while it opened.
+    if (this.process === process) this.role = role;
   }
 
   async stop(): Promise<void> {
@@ -267,11 +304,12 @@ export class SimCoordinator extends SimMachine {
 
   crash(kind: 'machine' | 'process' = 'machine'): void {
     this.role = undefined;
-    const isLost = this.state.crash(kind);
+    this.#shared?.crash();
+    const isLost = this.#shared === undefined && this.#own.crash(kind);
     this.halt(kind);
     if (isLost) this.cluster.trace.say(this.name, 'a batch of commits was not flushed, and is lost');
-    this.state = this.state.reopen();
-    this.cluster.commits.check(this.state);
+    if (this.#shared === undefined) this.#own = this.#own.reopen();
+    this.cluster.commits.check(this.cluster.truth);
   }
 }
 
@@ -311,7 +349,7 @@ export class SimNode extends SimMachine {
       ...this.roleOptions(this.boot()),
       store: this.store,
       compression: lz4Compression,
-      coordinators: [COORDINATOR_ADDRESS],
+      coordinators: this.cluster.coordinatorAddresses,
       admissionSecret: options.admissionSecret ?? ADMISSION_SECRET,
       listen: this.address,
       name: this.name,
@@ -358,7 +396,7 @@ export class SimClient extends SimMachine {
         ...this.roleOptions(this.boot()),
         hashing: nodeHashing,
         compression: lz4Compression,
-        coordinators: [COORDINATOR_ADDRESS],
+        coordinators: this.cluster.coordinatorAddresses,
       });
     }
     return this.#role;

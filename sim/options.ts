@@ -10,6 +10,7 @@ const SEEDS_MAX = 1_000_000_000;
 /** Machines have addresses of one byte each. */
 export const NODES_MAX = 250;
 const CLIENTS_MAX = 250;
+const COORDINATORS_MAX = 9;
 const MINUTES_MAX = 24 * 60;
 /** Beyond that no handshake ends in its tries. */
 const LOSS_PERCENT_MAX = 50;
@@ -23,6 +24,7 @@ export interface SimWords {
   readonly from?: number;
   readonly seed?: number;
   readonly jobs?: number;
+  readonly coordinators?: number;
   readonly nodes?: number;
   readonly clients?: number;
   readonly minutes?: number;
@@ -66,6 +68,7 @@ export function planCampaign(words: SimWords): SimPlan {
     ...(words.without === undefined ? {} : { without: words.without }),
     ...(words.contention === true ? { contention: true } : {}),
     ...(words.loss === undefined ? {} : { lossProbability: words.loss }),
+    ...(words.coordinators === undefined ? {} : { coordinators: words.coordinators }),
     ...(words.nodes === undefined ? {} : { nodes: words.nodes }),
     ...(words.clients === undefined ? {} : { clients: words.clients }),
     ...(words.minutes === undefined ? {} : { minutes: words.minutes }),
@@ -93,6 +96,7 @@ export const parseSeeds: (text: string) => number = whole('seeds', 1, SEEDS_MAX)
 export const parseFrom: (text: string) => number = whole('from', 0, Number.MAX_SAFE_INTEGER);
 export const parseSeed: (text: string) => number = whole('seed', 0, Number.MAX_SAFE_INTEGER - 1);
 export const parseJobs: (text: string) => number = whole('jobs', 1, JOBS_MAX);
+export const parseCoordinators: (text: string) => number = whole('coordinators', 1, COORDINATORS_MAX);
 export const parseNodes: (text: string) => number = whole('nodes', 1, NODES_MAX);
 export const parseClients: (text: string) => number = whole('clients', 1, CLIENTS_MAX);
 

@@ -65,7 +65,7 @@ export class Strikes {
   }
 
   #strike({ id, kind }: PlannedFault, random: Random): void {
-    const { trace, network, nodes, coordinator, clients, machines } = this.#cluster;
+    const { trace, network, nodes, coordinators, clients, machines } = this.#cluster;
     const say = (where: SimMachine | undefined, what: string): void =>
       trace.say(where?.name ?? 'network', `${id}: ${what}`);
     const later = (run: () => void): void => this.#later(random, run);
@@ -93,7 +93,7 @@ export class Strikes {
       case 'node-crash':
         return this.#crash(random, random.pick(nodes));
       case 'coordinator-crash':
-        return this.#crash(random, coordinator);
+        return this.#crash(random, random.pick(coordinators));
       case 'client-crash': {
         // The first client lives on: there is always one that works.
         const client = clients.length > 1 ? random.pick(clients.slice(1)) : undefined;
@@ -110,15 +110,39 @@ export class Strikes {
           node.store.fail(false);
         });
       }
-      case 'state-full':
+      case 'state-full': {
+        // Of a shared state nobody's disk is full: it is out of reach.
+        if (this.#cluster.engine !== undefined) return;
+        const coordinator = coordinators[0]!;
         say(coordinator, 'disk full');
-        coordinator.state.fail(true);
+        coordinator.failState(true);
         return later(() => {
           say(coordinator, 'disk has room');
-          coordinator.state.fail(false);
+          coordinator.failState(false);
         });
+      }
+      case 'state-outages': {
+        const { engine } = this.#cluster;
+        if (engine === undefined) return;
+        say(undefined, 'the shared state is out of service');
+        engine.setDown(true);
+        return later(() => {
+          say(undefined, 'the shared state is back');
+          engine.setDown(false);
+        });
+      }
+      case 'state-cuts': {
+        if (this.#cluster.engine === undefined) return;
+        const coordinator = random.pick(coordinators);
+        say(coordinator, 'cut off from the shared state');
+        coordinator.cutState(true);
+        return later(() => {
+          say(coordinator, 'reaches the shared state again');
+          coordinator.cutState(false);
+        });
+      }
       case 'slow-disks': {
-        const machine = random.pick([coordinator, ...nodes]);
+        const machine = random.pick([...coordinators, ...nodes]);
         say(machine, 'slow disk');
         machine.disk.isSlow = true;
         return later(() => {
@@ -183,9 +207,10 @@ export class Strikes {
   /** Damages one copy, or takes it away, of an object of which another node holds one that counts, once per object. */
   #corrupt(id: string, random: Random): void {
     const { promises } = this.#options;
-    const { coordinator, nodes, trace } = this.#cluster;
+    const { coordinators, nodes, trace } = this.#cluster;
+    const role = coordinators.find((coordinator) => coordinator.role !== undefined)?.role;
     const holders = (hash: string): SimNode[] => {
-      const places = coordinator.role?.whereIs(new Uint8Array(Buffer.from(hash, 'hex')));
+      const places = role?.whereIs(new Uint8Array(Buffer.from(hash, 'hex')));
       const addresses = places?.locations.map((location) => location.address) ?? [];
       return nodes.filter((node) => addresses.includes(node.address) && node.holds(hash));
     };
@@ -207,15 +232,19 @@ export class Strikes {
   }
 
   #healAll(): void {
-    const { network, trace, nodes, coordinator, machines } = this.#cluster;
+    const { network, trace, nodes, coordinators, engine, machines } = this.#cluster;
     trace.say('network', 'all faults heal');
     this.#isHealed = true;
     network.heal();
     network.setFaults({ ...NO_FAULTS, mtuBytes: this.#options.random.fork('healed').pick(MTU_BYTES) });
-    coordinator.state.fail(false);
+    engine?.setDown(false);
+    for (const coordinator of coordinators) {
+      coordinator.failState(false);
+      coordinator.cutState(false);
+    }
     for (const node of nodes) node.store.fail(false);
     for (const machine of machines) machine.disk.isSlow = false;
-    for (const machine of [coordinator, ...nodes]) this.#restart(machine);
+    for (const machine of [...coordinators, ...nodes]) this.#restart(machine);
   }
 }
 

@@ -18,6 +18,7 @@ import { minimise } from './minimise.ts';
 import {
   MARKED_SEEDS,
   parseClients,
+  parseCoordinators,
   parseFaults,
   parseFrom,
   parseJobs,
@@ -52,6 +53,11 @@ export function run(parameters: readonly string[]): Promise<ExitCode> {
     .option('--from <N>', 'the first of them (default: 1)', parseFrom)
     .option('--seed <N>', 'this seed alone', parseSeed)
     .option('--jobs <N>', 'processes at once (default: as many as cores)', parseJobs)
+    .option(
+      '--coordinators <N>',
+      'coordinators on one shared state (default: the seed draws)',
+      parseCoordinators,
+    )
     .option('--nodes <N>', 'nodes of the cluster (default: the seed draws)', parseNodes)
     .option('--clients <N>', 'clients (default: the seed draws)', parseClients)
     .option('--minutes <N>', 'simulated minutes of work (default: some seconds)', parseMinutes)

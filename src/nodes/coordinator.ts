@@ -65,6 +65,8 @@ export interface CoordinatorOptions {
   readonly listen: string;
   /** `host:port` under which other machines reach the front port, as told from what was bound; default the same. */
   readonly advertise?: (bound: string) => string;
+  /** Told when this coordinator begins to lead, and in which epoch. */
+  readonly onLeads?: (epoch: number) => void;
   readonly log: Log;
 }
 
@@ -141,7 +143,10 @@ export class Coordinator {
       ...{ state, clock, entropy, log },
       address: advertise?.(address) ?? address,
       offload: transport.offload,
-      onGained: () => coordinator.#begin(),
+      onGained: (epoch) => {
+        coordinator.#begin();
+        options.onLeads?.(epoch);
+      },
       onLost: () => coordinator.#end(),
     });
     await coordinator.#leadership.start();

@@ -55,6 +55,11 @@ export class StateLeases {
     return true;
   }
 
+  /** Lets all that are held begin anew. */
+  renewAll(now: Micros): void {
+    for (const held of this.#held.values()) held.deadline = micros(now + held.ttlMicros);
+  }
+
   /** @throws GRAMLINE_EXPIRED when it has ended */
   require({ id }: StateLease): void {
     if (!this.#held.has(id)) throw leaseEnded();

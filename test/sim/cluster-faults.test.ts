@@ -183,7 +183,7 @@ describe('a node dies', () => {
     const { cluster } = await open(27, 1);
     const node = cluster.nodes[0]!;
     node.crash();
-    cluster.coordinator.state.fail(true);
+    cluster.coordinator.failState(true);
     const random = cluster.random.fork('hashes');
     const many = Array.from({ length: 60_000 }, () => ({ hash: random.bytes(32), bytes: 1 }));
     const inventory = node.store.inventory.bind(node.store);
@@ -192,7 +192,7 @@ describe('a node dies', () => {
     await cluster.pass(5 * SECOND);
     expect(node.role!.isJoined).toBe(false);
     node.store.inventory = inventory;
-    cluster.coordinator.state.fail(false);
+    cluster.coordinator.failState(false);
     await cluster.drive(cluster.joined(), micros(60 * SECOND));
     await cluster.close();
   });
@@ -264,13 +264,13 @@ describe('the coordinator dies', () => {
     const writer = await node.store.create(new Uint8Array(8), 5);
     await writer.write(new Uint8Array(5));
     await node.store.settle((await writer.finish()).hash, true);
-    cluster.coordinator.state.fail(true);
+    cluster.coordinator.failState(true);
     await expect(cluster.drive(client.role.put(content))).rejects.toMatchObject({ code: 'GRAMLINE_IO' });
     node.crash();
     await node.start();
     await cluster.pass(20 * SECOND);
     expect(node.role!.isJoined).toBe(false);
-    cluster.coordinator.state.fail(false);
+    cluster.coordinator.failState(false);
     await cluster.drive(cluster.joined());
     expect(sameBytes(await cluster.drive(client.fetch(hashOf(new Uint8Array(5)))), new Uint8Array(5))).toBe(
       true,
