@@ -117,8 +117,8 @@ export class Coordinator {
       commit: (...change: Parameters<StateStore['commit']>) => this.#leadership.commit(...change),
     };
     this.#catalog = new Catalog(state, entropy.bytes(INDEX_SEED_BYTES), writer);
-    this.#members = new Membership(this.#catalog.numbers);
-    this.#stopFollowing = this.#members.follow(state);
+    this.#members = new Membership(this.#catalog.numbers, state);
+    this.#stopFollowing = this.#members.follow();
     this.#locator = new Locator(this.#catalog, this.#members, entropy);
     this.#news = new MemberNews(clock, this.#members, () => state.revision);
   }

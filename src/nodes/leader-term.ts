@@ -101,6 +101,7 @@ export class LeaderTerm {
     this.#book = new MemberBook(options.writer, (error) => this.#onFailure(error));
     this.#pace = new Pace(clock, ENTRIES_PER_TURN_MAX);
     this.#admission = new Admission({ ...options, book: this.#book, pace: this.#pace });
+    members.lead(true);
     for (const member of members.all) member.reservedBytes = 0;
     this.#startSweeps();
   }
@@ -119,6 +120,7 @@ export class LeaderTerm {
       member.reservedBytes = 0;
       void connection?.close();
     }
+    this.#options.members.lead(false);
   }
 
   onNotice(connection: Connection, kind: number, body: Uint8Array): void {
