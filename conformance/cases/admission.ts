@@ -11,7 +11,7 @@ import {
   Role,
   settleQuery,
 } from '../../src/wire/index.ts';
-import { type CaseText, section } from '../case.ts';
+import { ALL_BUCKETS, type CaseText, section } from '../case.ts';
 import { expectBytes, expectThat } from '../expectations.ts';
 import type { RawSession } from '../peer.ts';
 import {
@@ -170,7 +170,7 @@ const texts: readonly CaseText[] = [
     await expectCode(
       session,
       QueryKind.INVENTORY,
-      encodeMessage(inventoryQuery, { entries: 1 }),
+      encodeMessage(inventoryQuery, { entries: 1, buckets: ALL_BUCKETS }),
       ResultCode.DENIED,
       'ADM-7',
     );

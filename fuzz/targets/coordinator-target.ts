@@ -180,6 +180,7 @@ class CoordinatorStage {
       quotaBytes: 1e9,
       freeBytes: 1e9,
       offload: false,
+      draining: false,
     };
     const joined = connection.ask(QueryKind.JOIN, encodeMessage(joinQuery, join));
     await this.pass(1_000);
@@ -215,7 +216,8 @@ class CoordinatorStage {
     const where = { token, bytes: OBJECT_BYTES, replicas: 1, hash: undefined };
     this.asked.push(client!.ask(QueryKind.WHERE_TO, encodeMessage(whereToQuery, where)));
     const receipt = this.#receipts.make({ nodeId: NODE_ID, token, hash, bytes: OBJECT_BYTES });
-    const commit = { token, hash, bytes: OBJECT_BYTES, receipts: [{ nodeId: NODE_ID, receipt }] };
+    const receipts = [{ nodeId: NODE_ID, receipt }];
+    const commit = { token, hash, bytes: OBJECT_BYTES, replicas: 1, receipts };
     this.asked.push(client!.ask(QueryKind.COMMIT, encodeMessage(commitQuery, commit)));
     await this.pass(1_000);
   }

@@ -127,14 +127,15 @@ export function recordLayout(input: Uint8Array): Layout {
 
 /** Messages with a list: where its count stands, and how many fields an item has. */
 const LISTS: { readonly [Name in MessageName]?: readonly [countAt: number, fieldsPerItem: number] } = {
-  statusReply: [23, 10],
   whereToReply: [10, 3],
-  whereIsReply: [12, 3],
+  whereIsReply: [13, 3],
   whereIsManyQuery: [0, 1],
-  whereIsManyReply: [6, 3],
-  commitQuery: [46, 2],
+  whereIsManyReply: [7, 3],
+  commitQuery: [47, 2],
   settleQuery: [0, 2],
   settleReply: [0, 1],
+  membersReply: [7, 8],
+  copyQuery: [46, 3],
 };
 
 /** What a codec reads, field by field, until it refuses. */
