@@ -69,6 +69,8 @@ const MESSAGES: ReadonlyMap<number, readonly [MessageName, MessageName]> = new M
   [QueryKind.CORRUPT, ['hashQuery', 'emptyMessage']],
   [QueryKind.WHERE_IS_MANY, ['whereIsManyQuery', 'whereIsManyReply']],
 ]);
+/** An inventory that is about all of the node's objects. */
+const ALL_BUCKETS = new Uint8Array(8).fill(0xff);
 const KINDS = [...MESSAGES.keys()];
 
 const CoordinatorStep = {
@@ -205,7 +207,8 @@ class CoordinatorStage {
       },
       stop: () => undefined,
     };
-    this.asked.push(connection.ask(QueryKind.INVENTORY, content.slice(2, 8), flow));
+    const body = concatBytes(content.slice(2, 8), ALL_BUCKETS);
+    this.asked.push(connection.ask(QueryKind.INVENTORY, body, flow));
   }
 
   /** Places an object and commits it, as a client does. */
@@ -245,6 +248,7 @@ function checkReply({ kind, body, reply }: Asked): void {
 function bodyOf(code: number, answer: MessageName): MessageName | undefined {
   if (code === ResultCode.OK) return answer;
   if (code === ResultCode.BUSY) return 'busyReply';
+  if (code === ResultCode.NOT_LEADER) return 'notLeaderReply';
   return code === ResultCode.NO_SPACE ? 'noSpaceReply' : undefined;
 }
 
