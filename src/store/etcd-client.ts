@@ -1,0 +1,338 @@
+/**
+ * Questions to etcd through its JSON gateway, over HTTP: endpoints, tokens, time limits. What the
+ * questions say is in `etcd-messages.ts`.
+ *
+ * One endpoint is the current one, for everything. Whoever finds it dead moves all to the next:
+ * a member that does not answer one question is not worth a watch either.
+ */
+
+import { Pool } from 'undici';
+import { GramlineError } from '../base/errors.ts';
+import { MIB } from '../base/units.ts';
+import { EtcdRefusal, EtcdSilence, isDefiniteRefusal, isTokenRefusal, isUnsent } from './etcd-errors.ts';
+
+/** Most endpoints of one store. */
+export const ENDPOINTS_MAX = 16;
+/** Connections to one endpoint: the watch, transactions under way, a probe, and leases kept alive. */
+const CONNECTIONS_MAX = 16;
+/** A connection stands by then, or the endpoint counts as dead. */
+const CONNECT_MILLIS_MAX = 1_000;
+/** An endpoint that was slower than another so often in a row is left. */
+const SLOW_ANSWERS_MAX = 3;
+/** The longest line of a stream; etcd cuts what it tells a watcher into far smaller ones. */
+const LINE_BYTES_MAX = 64 * MIB;
+const LINE_END = 0x0a;
+const HTTP_OK = 200;
+const HTTP_NOT_FOUND = 404;
+
+/** Who we are to etcd, and whom we believe to be etcd. */
+export interface EtcdAccess {
+  /** Name and password of a user of etcd's own authentication; both or neither. */
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
+  /** PEM texts: who signs for etcd, and, where it asks clients for one, our certificate and its key. */
+  readonly ca?: string | undefined;
+  readonly certificate?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+export interface AskOptions {
+  /** Milliseconds until the question is given up. */
+  readonly millis: number;
+  /** Milliseconds after which the next endpoint is asked as well. */
+  readonly nextMillis: number;
+}
+
+export interface EtcdStream {
+  /** One JSON text each. Rejects when the connection breaks. */
+  readonly lines: AsyncIterable<string>;
+  /** Where it comes from: an argument of `leave`. */
+  readonly endpoint: number;
+}
+
+export class EtcdClient {
+  /** The endpoints as given, for messages. */
+  readonly where: string;
+  readonly #pools: readonly Pool[];
+  readonly #access: EtcdAccess;
+  readonly #closing = new AbortController();
+  #current = 0;
+  #slowAnswers = 0;
+  #token: string | undefined;
+  #authenticating: Promise<string> | undefined;
+  /** Told when another endpoint has become the current one. */
+  onMove: () => void = () => undefined;
+
+  /**
+   * @param endpoints URLs, `http:` or `https:`, without a path; tried in this order.
+   * @throws GRAMLINE_INVALID when one is no such URL, or they are none or too many
+   */
+  constructor(endpoints: readonly string[], access: EtcdAccess = {}) {
+    if (endpoints.length === 0 || endpoints.length > ENDPOINTS_MAX)
+      throw new GramlineError('GRAMLINE_INVALID', `Name 1 to ${ENDPOINTS_MAX} endpoints of etcd.`);
+    if ((access.user === undefined) !== (access.password === undefined))
+      throw new GramlineError('GRAMLINE_INVALID', 'A user of etcd needs a password, and a password a user.');
+    if ((access.certificate === undefined) !== (access.key === undefined))
+      throw new GramlineError('GRAMLINE_INVALID', 'A certificate needs its key, and a key its certificate.');
+    const origins = endpoints.map(originOf);
+    this.where = origins.join(', ');
+    this.#access = access;
+    this.#pools = origins.map(
+      (origin) =>
+        new Pool(origin, {
+          connections: CONNECTIONS_MAX,
+          // Time limits are ours: those of the library look only now and then.
+          headersTimeout: 0,
+          bodyTimeout: 0,
+          connect: {
+            timeout: CONNECT_MILLIS_MAX,
+            ...(access.ca === undefined ? {} : { ca: access.ca }),
+            ...(access.certificate === undefined ? {} : { cert: access.certificate, key: access.key! }),
+          },
+        }),
+    );
+  }
+
+  /**
+   * Asks something that changes nothing, or may be done twice. The next endpoint is asked as well
+   * when one fails or is slow; the first answer counts.
+   *
+   * @throws EtcdRefusal, EtcdSilence, or what the network says
+   */
+  ask(path: string, body: string, { millis, nextMillis }: AskOptions): Promise<unknown> {
+    const controller = new AbortController();
+    const first = this.#current;
+    let next = 0;
+    let failures = 0;
+    let hedge: NodeJS.Timeout | undefined;
+    let limit: NodeJS.Timeout | undefined;
+    return new Promise<unknown>((resolve, reject) => {
+      const start = (): void => {
+        clearTimeout(hedge);
+        if (next === this.#pools.length) return;
+        const endpoint = (first + next++) % this.#pools.length;
+        hedge = setTimeout(start, nextMillis);
+        this.#attempt(endpoint, path, body, controller.signal).then(
+          (answer) => {
+            this.#compare(first, endpoint);
+            resolve(answer);
+          },
+          (error: unknown) => {
+            // Another one has answered, or the time is over.
+            if (controller.signal.aborted) return;
+            if (isDefiniteRefusal(error)) return reject(error);
+            this.leave(endpoint);
+            failures += 1;
+            if (failures === this.#pools.length) reject(error);
+            else start();
+          },
+        );
+      };
+      limit = setTimeout(() => {
+        this.leave(first);
+        reject(new EtcdSilence(`no answer within ${millis / 1_000} s`));
+      }, millis);
+      start();
+    }).finally(() => {
+      clearTimeout(hedge);
+      clearTimeout(limit);
+      controller.abort();
+    });
+  }
+
+  /**
+   * Sends something that must not be done twice. Only where nothing of it was sent the next endpoint
+   * is tried; any other failure leaves open whether it has happened, and later calls go elsewhere.
+   *
+   * @throws EtcdRefusal, EtcdSilence, or what the network says
+   */
+  async send(path: string, body: string, millis: number): Promise<unknown> {
+    const controller = new AbortController();
+    const limit = setTimeout(
+      () => controller.abort(new EtcdSilence(`no answer within ${millis / 1_000} s`)),
+      millis,
+    );
+    try {
+      for (let tries = 1; ; tries++) {
+        const endpoint = this.#current;
+        try {
+          return await this.#attempt(endpoint, path, body, controller.signal);
+        } catch (error) {
+          if (!isDefiniteRefusal(error)) this.leave(endpoint);
+          if (!isUnsent(error) || tries >= this.#pools.length) throw error;
+        }
+      }
+    } finally {
+      clearTimeout(limit);
+    }
+  }
+
+  /** Opens a stream of answers at the current endpoint; `signal` ends it. */
+  async stream(path: string, body: string, signal: AbortSignal): Promise<EtcdStream> {
+    const endpoint = this.#current;
+    const ends = AbortSignal.any([signal, this.#closing.signal]);
+    const authorization = await this.#authorization(endpoint, ends);
+    const { statusCode, body: answer } = await this.#pools[endpoint]!.request({
+      path,
+      method: 'POST',
+      body,
+      // A member that has lost its leader ends the stream instead of telling nothing.
+      headers: { ...headersOf(authorization), 'grpc-metadata-hasleader': 'true' },
+      signal: ends,
+    });
+    if (statusCode !== HTTP_OK) throw refusalOf(statusCode, await answer.text());
+    return { endpoint, lines: linesOf(answer) };
+  }
+
+  /** Goes on to the next endpoint, unless others have gone already. */
+  leave(endpoint: number): void {
+    if (this.#current !== endpoint || this.#pools.length === 1) return;
+    this.#moveTo((endpoint + 1) % this.#pools.length);
+  }
+
+  /** Gets a new token for what comes next: the old one may have ended. */
+  forgetToken(): void {
+    this.#token = undefined;
+  }
+
+  /** Ends what is under way, and all connections. */
+  async close(): Promise<void> {
+    this.#closing.abort(new EtcdSilence('the store was closed'));
+    await Promise.all(this.#pools.map((pool) => pool.destroy()));
+  }
+
+  /** `winner` answered a question that went to `first` first. */
+  #compare(first: number, winner: number): void {
+    if (this.#current !== first) return;
+    this.#slowAnswers = winner === first ? 0 : this.#slowAnswers + 1;
+    if (this.#slowAnswers >= SLOW_ANSWERS_MAX) this.#moveTo(winner);
+  }
+
+  #moveTo(endpoint: number): void {
+    this.#current = endpoint;
+    this.#slowAnswers = 0;
+    this.onMove();
+  }
+
+  async #attempt(endpoint: number, path: string, body: string, signal: AbortSignal): Promise<unknown> {
+    const authorization = await this.#authorization(endpoint, signal);
+    try {
+      return await this.#post(endpoint, path, body, authorization, signal);
+    } catch (error) {
+      if (authorization === undefined || !isTokenRefusal(error)) throw error;
+      // It has ended, as a token does: once more with a new one.
+      if (this.#token === authorization) this.#token = undefined;
+      return this.#post(endpoint, path, body, await this.#authorization(endpoint, signal), signal);
+    }
+  }
+
+  async #authorization(endpoint: number, signal: AbortSignal): Promise<string | undefined> {
+    const { user, password } = this.#access;
+    if (user === undefined) return undefined;
+    if (this.#token !== undefined) return this.#token;
+    // Many may need it at once; one asks.
+    this.#authenticating ??= this.#post(
+      endpoint,
+      '/v3/auth/authenticate',
+      JSON.stringify({ name: user, password }),
+      undefined,
+      signal,
+    )
+      .then((answer) => {
+        const { token } = answer as { readonly token?: unknown };
+        if (typeof token !== 'string') throw new EtcdRefusal('authentication gave no token', 0);
+        this.#token = token;
+        return token;
+      })
+      .finally(() => {
+        this.#authenticating = undefined;
+      });
+    return this.#authenticating;
+  }
+
+  async #post(
+    endpoint: number,
+    path: string,
+    body: string,
+    authorization: string | undefined,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    const { statusCode, body: answer } = await this.#pools[endpoint]!.request({
+      path,
+      method: 'POST',
+      body,
+      headers: headersOf(authorization),
+      signal,
+    });
+    const text = await answer.text();
+    if (statusCode !== HTTP_OK) throw refusalOf(statusCode, text);
+    // A stream answers with several texts, one a line: whoever asks wants the first.
+    const end = text.indexOf('\n');
+    return JSON.parse(end < 0 ? text : text.slice(0, end));
+  }
+}
+
+function headersOf(authorization: string | undefined): Record<string, string> {
+  return authorization === undefined
+    ? { 'content-type': 'application/json' }
+    : { 'content-type': 'application/json', authorization };
+}
+
+function refusalOf(statusCode: number, text: string): Error {
+  try {
+    const { message, error, code } = JSON.parse(text) as Readonly<Record<string, unknown>>;
+    const said = typeof message === 'string' ? message : error;
+    if (typeof said === 'string') return new EtcdRefusal(said, typeof code === 'number' ? code : 0);
+  } catch {
+    // It is no JSON: then it does not come from etcd's gateway.
+  }
+  if (statusCode === HTTP_NOT_FOUND) {
+    return new GramlineError(
+      'GRAMLINE_INVALID',
+      'What answers there is no etcd 3.4 or newer with its JSON gateway: check the URL.',
+    );
+  }
+  return new EtcdRefusal(`HTTP status ${statusCode}`, 0);
+}
+
+function originOf(endpoint: string): string {
+  let url: URL;
+  try {
+    url = new URL(endpoint);
+  } catch {
+    throw new GramlineError('GRAMLINE_INVALID', `${endpoint} is no URL: write http://HOST:2379.`);
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new GramlineError(
+      'GRAMLINE_INVALID',
+      `The URL of etcd at ${url.host} has a user or a password in it, which others could read: use --etcd-user and --etcd-password-file.`,
+    );
+  }
+  const isPlain = url.pathname === '/' && url.search === '' && url.hash === '';
+  if ((url.protocol !== 'http:' && url.protocol !== 'https:') || !isPlain)
+    throw new GramlineError(
+      'GRAMLINE_INVALID',
+      `${endpoint} is no endpoint of etcd: write http://HOST:2379.`,
+    );
+  return url.origin;
+}
+
+async function* linesOf(body: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  let parts: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    let start = 0;
+    for (let end = chunk.indexOf(LINE_END); end >= 0; end = chunk.indexOf(LINE_END, start)) {
+      const tail = chunk.subarray(start, end);
+      yield (parts.length === 0 ? tail : Buffer.concat([...parts, tail])).toString();
+      parts = [];
+      length = 0;
+      start = end + 1;
+    }
+    if (start < chunk.length) {
+      parts.push(chunk.subarray(start));
+      length += chunk.length - start;
+      if (length > LINE_BYTES_MAX) throw new EtcdRefusal('a line of the stream is too long', 0);
+    }
+  }
+}
