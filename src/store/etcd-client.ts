@@ -10,9 +10,8 @@ import { Pool } from 'undici';
 import { GramlineError } from '../base/errors.ts';
 import { MIB } from '../base/units.ts';
 import { EtcdRefusal, EtcdSilence, isDefiniteRefusal, isTokenRefusal, isUnsent } from './etcd-errors.ts';
+import { checkEndpoints } from './state-choice.ts';
 
-/** Most endpoints of one store. */
-export const ENDPOINTS_MAX = 16;
 /** Connections to one endpoint: the watch, transactions under way, a probe, and leases kept alive. */
 const CONNECTIONS_MAX = 16;
 /** A connection stands by then, or the endpoint counts as dead. */
@@ -68,13 +67,11 @@ export class EtcdClient {
    * @throws GRAMLINE_INVALID when one is no such URL, or they are none or too many
    */
   constructor(endpoints: readonly string[], access: EtcdAccess = {}) {
-    if (endpoints.length === 0 || endpoints.length > ENDPOINTS_MAX)
-      throw new GramlineError('GRAMLINE_INVALID', `Name 1 to ${ENDPOINTS_MAX} endpoints of etcd.`);
+    const origins = checkEndpoints(endpoints);
     if ((access.user === undefined) !== (access.password === undefined))
       throw new GramlineError('GRAMLINE_INVALID', 'A user of etcd needs a password, and a password a user.');
     if ((access.certificate === undefined) !== (access.key === undefined))
       throw new GramlineError('GRAMLINE_INVALID', 'A certificate needs its key, and a key its certificate.');
-    const origins = endpoints.map(originOf);
     this.where = origins.join(', ');
     this.#access = access;
     this.#pools = origins.map(
@@ -293,28 +290,6 @@ function refusalOf(statusCode: number, text: string): Error {
     );
   }
   return new EtcdRefusal(`HTTP status ${statusCode}`, 0);
-}
-
-function originOf(endpoint: string): string {
-  let url: URL;
-  try {
-    url = new URL(endpoint);
-  } catch {
-    throw new GramlineError('GRAMLINE_INVALID', `${endpoint} is no URL: write http://HOST:2379.`);
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new GramlineError(
-      'GRAMLINE_INVALID',
-      `The URL of etcd at ${url.host} has a user or a password in it, which others could read: use --etcd-user and --etcd-password-file.`,
-    );
-  }
-  const isPlain = url.pathname === '/' && url.search === '' && url.hash === '';
-  if ((url.protocol !== 'http:' && url.protocol !== 'https:') || !isPlain)
-    throw new GramlineError(
-      'GRAMLINE_INVALID',
-      `${endpoint} is no endpoint of etcd: write http://HOST:2379.`,
-    );
-  return url.origin;
 }
 
 async function* linesOf(body: AsyncIterable<Buffer>): AsyncGenerator<string> {

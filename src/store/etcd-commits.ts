@@ -24,8 +24,10 @@ const BATCH_CHARS_MAX = MIB;
 export const REQUESTS_MAX = 4;
 /** Requests that etcd has answered and the mirror has not caught up with. */
 const REQUESTS_UNSEEN_MAX = 64;
-/** etcd answers a transaction by then, or nobody knows its outcome. An election takes less. */
-export const COMMIT_MILLIS_MAX = 4_000;
+/** etcd answers a transaction by then, or nobody knows its outcome. */
+export const COMMIT_MILLIS_MAX = 2_000;
+/** And a millisecond later for so many characters: the largest takes half a second of an idle machine. */
+const COMMIT_CHARS_PER_MILLI = 256;
 /** The watch tells of a transaction by then. */
 const SEEN_MILLIS_MAX = 5_000;
 const ATTEMPT = 'commit to the state';
@@ -117,7 +119,8 @@ export class EtcdCommits {
     let answer: BatchAnswer;
     try {
       const body = encodeBatch(batch.map(({ commit }) => commit));
-      answer = decodeBatch(await this.#client.send('/v3/kv/txn', body, COMMIT_MILLIS_MAX), batch.length);
+      const millis = COMMIT_MILLIS_MAX + Math.ceil(body.length / COMMIT_CHARS_PER_MILLI);
+      answer = decodeBatch(await this.#client.send('/v3/kv/txn', body, millis), batch.length);
       this.#isFull = false;
     } catch (error) {
       if (isNoSpace(error)) this.#isFull = true;

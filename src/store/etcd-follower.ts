@@ -36,8 +36,10 @@ const MARK_AFTER_MILLIS = 100;
 const WATCH_LAG_MILLIS_MAX = 1_000;
 /** A watch stands by then. */
 const WATCH_OPEN_MILLIS_MAX = 2_000;
+/** At the start the mirror is current by then. */
+const START_MILLIS_MAX = 10_000;
 /** Changes that are read anew and take effect together; more of them do so in pieces. */
-const READ_CHANGES_MAX = 65_536;
+export const READ_CHANGES_MAX = 16_384;
 
 interface Waiter {
   readonly revision: number;
@@ -58,6 +60,8 @@ export class EtcdFollower {
   /** Ends the watch that there is. */
   #watch = new AbortController();
   #isWatching = false;
+  /** Whether the watch has told of all that a probe knew which was asked when the watch stood. */
+  #isCaughtUp = false;
   /** Of a change of which only a part has come. */
   #pieces: StateChange[] = [];
   #marking: Promise<void> | undefined;
@@ -68,7 +72,10 @@ export class EtcdFollower {
   #behind: { readonly revision: number; readonly since: number } | undefined;
   #isComparing = false;
   #running: Promise<unknown> = Promise.resolve();
-  #probeNow: () => void = () => undefined;
+  /** Told when the mirror is current for the first time. */
+  #onCaughtUp: () => void = () => undefined;
+  #isProbeDue = false;
+  #endPause: () => void = () => undefined;
 
   constructor(client: EtcdClient, keys: EtcdKeys, mirror: StateMirror, log: Log | undefined) {
     this.#client = client;
@@ -84,24 +91,27 @@ export class EtcdFollower {
   get isCurrent(): boolean {
     const now = performance.now();
     return (
-      this.#isWatching &&
+      this.#isCaughtUp &&
       this.#isAnswered &&
       now - this.#probedAt < PROBE_COUNTS_MILLIS &&
       (this.#behind === undefined || now - this.#behind.since < LAG_MILLIS_MAX)
     );
   }
 
-  /** Reads everything; resolves when the watch stands and etcd has answered a probe. */
+  /** Reads everything; resolves when the watch stands and the mirror is current, rejects when that takes too long. */
   async start(): Promise<void> {
     await this.#read();
     this.#client.onMove = () => this.#watch.abort();
-    const stands = new Promise<void>((resolve) => {
-      const probed = (): void => {
-        if (this.#isWatching && this.#isAnswered) resolve();
-      };
-      this.#running = Promise.all([this.#follow(), this.#probe(probed)]).catch(throwLater);
+    let limit: NodeJS.Timeout | undefined;
+    const caughtUp = new Promise<void>((resolve, reject) => {
+      this.#onCaughtUp = resolve;
+      limit = setTimeout(
+        () => reject(new EtcdSilence(`no watch of the state within ${START_MILLIS_MAX / 1_000} s`)),
+        START_MILLIS_MAX,
+      );
     });
-    await Promise.race([stands, this.#running]);
+    this.#running = Promise.all([this.#follow(), this.#probe()]).catch(throwLater);
+    await caughtUp.finally(() => clearTimeout(limit));
   }
 
   /** As the port's `watch`. */
@@ -162,49 +172,60 @@ export class EtcdFollower {
   }
 
   /** Asks for the revision again and again, until the store closes. */
-  async #probe(probed: () => void): Promise<void> {
+  async #probe(): Promise<void> {
     const { signal } = this.#closing;
     const body = JSON.stringify({ key: this.#keys.format, count_only: true });
     const limits = { millis: PROBE_ANSWER_MILLIS_MAX, nextMillis: PROBE_NEXT_MILLIS };
     while (!signal.aborted) {
       const askedAt = performance.now();
       const known = this.#revision;
+      const watch = this.#isWatching ? this.#watch : undefined;
+      this.#isProbeDue = false;
       try {
         const revision = revisionOf(await this.#client.ask('/v3/kv/range', body, limits));
         if (revision < known) throw olderState();
         this.#probedAt = askedAt;
         this.#isAnswered = true;
-        probed();
-        void this.#compare(revision);
+        void this.#compare(revision, watch);
       } catch (error) {
         if (isOwnBug(error)) throw error;
         if (this.#isAnswered) this.#tell('etcd does not answer', error);
         this.#isAnswered = false;
       }
+      if (this.#isProbeDue) continue;
       const wait = new AbortController();
-      this.#probeNow = () => wait.abort();
+      this.#endPause = () => wait.abort();
       await pause(Math.max(0, PROBE_MILLIS - (performance.now() - askedAt)), wait.signal);
     }
   }
 
-  /** etcd is at `revision`: the mirror must get there soon. */
-  async #compare(revision: number): Promise<void> {
-    if (this.#revision >= revision) return;
-    this.#behind ??= { revision, since: performance.now() };
-    if (this.#isComparing) return;
-    this.#isComparing = true;
-    const watch = this.#watch;
-    try {
-      await this.reach(revision, false, WATCH_LAG_MILLIS_MAX);
-    } catch (error) {
-      // One that was begun meanwhile may have more to tell than fits that time.
-      if (this.#isWatching && watch === this.#watch) {
-        this.#tell('the watch lags', error);
-        watch.abort(error);
+  /** etcd was at `revision` when `watch` stood, or none: the mirror must get there soon. */
+  async #compare(revision: number, watch: AbortController | undefined): Promise<void> {
+    if (this.#revision < revision) {
+      this.#behind ??= { revision, since: performance.now() };
+      if (this.#isComparing) return;
+      this.#isComparing = true;
+      try {
+        await this.reach(revision, false, WATCH_LAG_MILLIS_MAX);
+      } catch (error) {
+        // One that was begun meanwhile may have more to tell than fits that time.
+        if (watch !== undefined && this.#isWatching && watch === this.#watch) {
+          this.#tell('the watch lags', error);
+          watch.abort(error);
+        }
+        return;
+      } finally {
+        this.#isComparing = false;
       }
-    } finally {
-      this.#isComparing = false;
     }
+    if (watch === undefined || !this.#isWatching || watch !== this.#watch) return;
+    this.#isCaughtUp = true;
+    this.#onCaughtUp();
+  }
+
+  #probeNow(): void {
+    this.#isProbeDue = true;
+    this.#endPause();
   }
 
   /** Watches from the mirror's revision on, again and again, until the store closes. */
@@ -265,6 +286,7 @@ export class EtcdFollower {
     } finally {
       clearTimeout(late);
       this.#isWatching = false;
+      this.#isCaughtUp = false;
       watch.abort();
       if (endpoint !== undefined) this.#client.leave(endpoint);
     }
