@@ -18,8 +18,8 @@ interface Turn<Commit> {
 interface KeyUse<Commit> {
   /** The last that writes it. */
   writer: Turn<Commit> | undefined;
-  /** Those behind that which compare it. */
-  readonly readers: Set<Turn<Commit>>;
+  /** Those behind that which compare it; most keys have none. */
+  readers: Set<Turn<Commit>> | undefined;
 }
 
 export class CommitOrder<Commit extends object> {
@@ -41,15 +41,16 @@ export class CommitOrder<Commit extends object> {
     for (const name of writes) {
       const use = this.#use(name);
       // Readers wait for the writer before them: whoever waits for them waits for that one as well.
-      if (use.readers.size === 0) waitFor(turn, use.writer);
+      if (use.readers === undefined) waitFor(turn, use.writer);
       else for (const reader of use.readers) waitFor(turn, reader);
-      use.readers.clear();
+      use.readers = undefined;
       use.writer = turn;
     }
     for (const name of reads) {
       const use = this.#use(name);
       if (use.writer === turn) continue;
       waitFor(turn, use.writer);
+      use.readers ??= new Set();
       use.readers.add(turn);
     }
     if (turn.waitsFor === 0) this.#ready.push(turn);
@@ -88,7 +89,7 @@ export class CommitOrder<Commit extends object> {
   #use(name: string): KeyUse<Commit> {
     let use = this.#uses.get(name);
     if (use === undefined) {
-      use = { writer: undefined, readers: new Set() };
+      use = { writer: undefined, readers: undefined };
       this.#uses.set(name, use);
     }
     return use;
@@ -98,8 +99,8 @@ export class CommitOrder<Commit extends object> {
     const use = this.#uses.get(name);
     if (use === undefined) return;
     if (use.writer === turn) use.writer = undefined;
-    use.readers.delete(turn);
-    if (use.writer === undefined && use.readers.size === 0) this.#uses.delete(name);
+    if (use.readers?.delete(turn) === true && use.readers.size === 0) use.readers = undefined;
+    if (use.writer === undefined && use.readers === undefined) this.#uses.delete(name);
   }
 }
 

@@ -1,6 +1,6 @@
 /** What is said to etcd's JSON gateway and what it answers: keys, transactions, ranges, watches. */
 
-import { concatBytes, utf8 } from '../base/bytes.ts';
+import { utf8 } from '../base/bytes.ts';
 import type { Comparison, StateChange, StateOperation } from '../nodes/ports.ts';
 import { EtcdRefusal } from './etcd-errors.ts';
 
@@ -35,7 +35,10 @@ export class EtcdKeys {
 
   /** The name of an entry; of the first one for an empty key. */
   entry(key: Uint8Array): string {
-    return toBase64(concatBytes(this.#entries, key));
+    const bytes = Buffer.allocUnsafe(this.#entries.length + key.length);
+    bytes.set(this.#entries);
+    bytes.set(key, this.#entries.length);
+    return bytes.toString('base64');
   }
 
   /** The key of an entry; undefined for what is none. */
@@ -44,7 +47,7 @@ export class EtcdKeys {
     const { length } = this.#entries;
     if (bytes.length <= length) return undefined;
     for (let index = 0; index < length; index++) if (bytes[index] !== this.#entries[index]) return undefined;
-    return new Uint8Array(bytes.subarray(length));
+    return plainView(bytes.subarray(length));
   }
 }
 
@@ -87,7 +90,8 @@ export function encodeCommit(
   const last = new Map<string, string>();
   let isLeased = false;
   for (const { key, value, lease } of operations) {
-    const name = keys.entry(key);
+    // Most commits write what they compare.
+    const name = compare[0]?.key === key ? reads[0]! : keys.entry(key);
     last.set(name, operationOf(name, value, lease?.id));
     isLeased ||= lease !== undefined;
   }
@@ -291,7 +295,12 @@ export function toBase64(bytes: Uint8Array): string {
 }
 
 function fromBase64(text: string | undefined): Uint8Array {
-  return new Uint8Array(Buffer.from(text ?? '', 'base64'));
+  return plainView(Buffer.from(text ?? '', 'base64'));
+}
+
+/** Not a Buffer, whose `slice` does not copy. */
+function plainView(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 /** The first name behind all that begin with `prefix`. */
