@@ -22,7 +22,8 @@ const SLOW_ANSWERS_MAX = 3;
 const LINE_BYTES_MAX = 64 * MIB;
 const LINE_END = 0x0a;
 const HTTP_OK = 200;
-const HTTP_NOT_FOUND = 404;
+/** Of a server that is no gateway of etcd, or wants https. */
+const HTTP_STRANGE: ReadonlySet<number> = new Set([400, 404]);
 
 /** Who we are to etcd, and whom we believe to be etcd. */
 export interface EtcdAccess {
@@ -283,10 +284,10 @@ function refusalOf(statusCode: number, text: string): Error {
   } catch {
     // It is no JSON: then it does not come from etcd's gateway.
   }
-  if (statusCode === HTTP_NOT_FOUND) {
+  if (HTTP_STRANGE.has(statusCode)) {
     return new GramlineError(
       'GRAMLINE_INVALID',
-      'What answers there is no etcd 3.4 or newer with its JSON gateway: check the URL.',
+      `What answers at etcd's URL is no etcd 3.4 or newer, or wants https (HTTP status ${statusCode}): check the URL.`,
     );
   }
   return new EtcdRefusal(`HTTP status ${statusCode}`, 0);

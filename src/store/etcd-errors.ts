@@ -25,7 +25,9 @@ const GRPC_UNAUTHENTICATED = 16;
 
 /** Errors of a connection that never stood: nothing was sent over it. */
 const UNSENT_CODES =
-  /^(?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|(?:ERR_(?:TLS|SSL)|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO).*)$/;
+  /^(?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/;
+/** One end did not believe the other who it is. */
+const TLS_CODES = /^(?:ERR_(?:TLS|SSL)|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO)/;
 
 /** Refusals before etcd tried: the transaction has had no effect, and will have none. */
 const DEFINITE =
@@ -36,7 +38,8 @@ const LIMITS = /too many operations|too large/;
 
 /** Whether nothing of the request can have reached etcd. */
 export function isUnsent(error: unknown): boolean {
-  return UNSENT_CODES.test(systemCode(error) ?? '');
+  const code = systemCode(error) ?? '';
+  return UNSENT_CODES.test(code) || TLS_CODES.test(code);
 }
 
 /** Whether etcd refused it for good: another member would refuse it as well. */
@@ -113,6 +116,13 @@ export function etcdError(error: unknown, attempt: string, where: string, change
         cause,
       );
     }
+  }
+  if (TLS_CODES.test(systemCode(error) ?? '')) {
+    return new GramlineError(
+      'GRAMLINE_DENIED',
+      `Cannot ${attempt}: ${reason} (etcd at ${where}). Check the certificates: whom both ends believe, and whether it asks for ours.`,
+      cause,
+    );
   }
   const doubt = changes && !isUnsent(error) ? ' It may have taken effect all the same.' : '';
   return new GramlineError(

@@ -74,8 +74,8 @@ export interface EtcdStateStoreOptions extends EtcdAccess {
  *
  * @throws GramlineError `GRAMLINE_INVALID` when a newer Gramline wrote it, it belongs to another
  *   cluster, or an option makes no sense, `GRAMLINE_DENIED` when etcd does not let us in,
- *   `GRAMLINE_TIMEOUT` when it does not answer within `waitMillis`, `GRAMLINE_IO` when it does not and
- *   there is no such time, or the disk for the mirror fails
+ *   `GRAMLINE_TIMEOUT` when it does not answer within `waitMillis`, `GRAMLINE_IO` when the disk for the
+ *   mirror fails
  */
 export async function openEtcdStateStore(options: EtcdStateStoreOptions): Promise<StateStore> {
   const { clusterId, waitMillis = 0, signal = new AbortController().signal } = options;
@@ -91,12 +91,16 @@ export async function openEtcdStateStore(options: EtcdStateStoreOptions): Promis
     } catch (error) {
       await client.close();
       const failure = etcdError(error, 'open the state', client.where, false);
-      if (!(failure instanceof GramlineError) || !failure.retryable || waitMillis === 0) throw failure;
+      if (!(failure instanceof GramlineError) || !failure.retryable) throw failure;
       const seconds = waitMillis / 1_000;
       if (performance.now() >= deadline || signal.aborted) {
+        const silence =
+          waitMillis === 0
+            ? `does not answer at ${client.where}`
+            : `has not answered at ${client.where} for ${seconds} s`;
         throw new GramlineError(
           'GRAMLINE_TIMEOUT',
-          `etcd has not answered at ${client.where} for ${seconds} s: ${reasonOf(error)}. Start it, or check the URLs.`,
+          `etcd ${silence}: ${reasonOf(error)}. Start it, or check the URLs.`,
           { cause: failure, retryable: true },
         );
       }

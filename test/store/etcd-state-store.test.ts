@@ -308,7 +308,9 @@ describe.skipIf(ETCD_PROGRAM === undefined)(`a store that is cut off from its et
     onTestFinished(() => cable.close());
     cable.cut('refusing');
     const options = { endpoints: [cable.url], prefix: freshPrefix() };
-    await expect(openEtcdStateStore(options)).rejects.toMatchObject({ code: 'GRAMLINE_IO', retryable: true });
+    const refusal = openEtcdStateStore(options);
+    await expect(refusal).rejects.toMatchObject({ code: 'GRAMLINE_TIMEOUT', retryable: true });
+    await expect(refusal).rejects.toThrowError(`etcd does not answer at ${cable.url}: `);
     const late = openEtcdStateStore({ ...options, waitMillis: 200 });
     await expect(late).rejects.toMatchObject({ code: 'GRAMLINE_TIMEOUT' });
     await expect(late).rejects.toThrowError(`etcd has not answered at ${cable.url} for 0.2 s`);
