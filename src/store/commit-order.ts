@@ -6,13 +6,15 @@
  * Pure; time and memory grow with the keys of the commits that are here.
  */
 
-interface Turn<Commit> {
+/** A commit in its place. */
+export interface Turn<Commit> {
   readonly commit: Commit;
   readonly reads: readonly string[];
   readonly writes: readonly string[];
   /** How many it waits for; one that stands in its way for two reasons counts twice. */
   waitsFor: number;
-  readonly followers: Turn<Commit>[];
+  /** Those that wait for it; most have none. */
+  followers: Turn<Commit>[] | undefined;
 }
 
 interface KeyUse<Commit> {
@@ -22,9 +24,8 @@ interface KeyUse<Commit> {
   readers: Set<Turn<Commit>> | undefined;
 }
 
-export class CommitOrder<Commit extends object> {
+export class CommitOrder<Commit> {
   readonly #uses = new Map<string, KeyUse<Commit>>();
-  readonly #turns = new Map<Commit, Turn<Commit>>();
   #ready: Turn<Commit>[] = [];
   /** Those of `#ready` before it are taken. */
   #taken = 0;
@@ -36,8 +37,7 @@ export class CommitOrder<Commit extends object> {
 
   /** Adds a commit behind all others. */
   add(commit: Commit, reads: readonly string[], writes: readonly string[]): void {
-    const turn: Turn<Commit> = { commit, reads, writes, waitsFor: 0, followers: [] };
-    this.#turns.set(commit, turn);
+    const turn: Turn<Commit> = { commit, reads, writes, waitsFor: 0, followers: undefined };
     for (const name of writes) {
       const use = this.#use(name);
       // Readers wait for the writer before them: whoever waits for them waits for that one as well.
@@ -62,7 +62,7 @@ export class CommitOrder<Commit extends object> {
   }
 
   /** Takes the next that is ready; those behind it wait until it is `done`. */
-  take(): Commit | undefined {
+  take(): Turn<Commit> | undefined {
     const turn = this.#ready[this.#taken];
     if (turn === undefined) return undefined;
     this.#taken += 1;
@@ -70,17 +70,14 @@ export class CommitOrder<Commit extends object> {
       this.#ready = this.#ready.slice(this.#taken);
       this.#taken = 0;
     }
-    return turn.commit;
+    return turn;
   }
 
-  /** A commit that was taken has been answered. */
-  done(commit: Commit): void {
-    const turn = this.#turns.get(commit);
-    if (turn === undefined) return;
-    this.#turns.delete(commit);
+  /** A commit that was taken has been answered: once each. */
+  done(turn: Turn<Commit>): void {
     for (const name of turn.writes) this.#forget(name, turn);
     for (const name of turn.reads) this.#forget(name, turn);
-    for (const follower of turn.followers) {
+    for (const follower of turn.followers ?? []) {
       follower.waitsFor -= 1;
       if (follower.waitsFor === 0) this.#ready.push(follower);
     }
@@ -106,6 +103,7 @@ export class CommitOrder<Commit extends object> {
 
 function waitFor<Commit>(turn: Turn<Commit>, earlier: Turn<Commit> | undefined): void {
   if (earlier === undefined) return;
+  earlier.followers ??= [];
   earlier.followers.push(turn);
   turn.waitsFor += 1;
 }

@@ -9,7 +9,7 @@
 
 import { MIB } from '../base/units.ts';
 import type { CommitResult } from '../nodes/ports.ts';
-import { CommitOrder } from './commit-order.ts';
+import { CommitOrder, type Turn } from './commit-order.ts';
 import type { EtcdClient } from './etcd-client.ts';
 import { etcdError, isNoSpace } from './etcd-errors.ts';
 import { type BatchAnswer, decodeBatch, type EtcdCommit, encodeBatch } from './etcd-messages.ts';
@@ -104,8 +104,8 @@ export class EtcdCommits {
     }
   }
 
-  #nextBatch(): Waiting[] {
-    const batch: Waiting[] = [];
+  #nextBatch(): Turn<Waiting>[] {
+    const batch: Turn<Waiting>[] = [];
     let chars = 0;
     for (let next = this.#order.peek(); next !== undefined; next = this.#order.peek()) {
       const { text, isAlone } = next.commit;
@@ -118,7 +118,8 @@ export class EtcdCommits {
   }
 
   /** Never rejects. */
-  async #send(batch: readonly Waiting[]): Promise<void> {
+  async #send(turns: readonly Turn<Waiting>[]): Promise<void> {
+    const batch = turns.map(({ commit }) => commit);
     let answer: BatchAnswer;
     try {
       const body = encodeBatch(batch.map(({ commit }) => commit));
@@ -132,7 +133,7 @@ export class EtcdCommits {
       return;
     } finally {
       // The outcome is known, or never will be: those that waited for it may go, before the mirror knows.
-      for (const waiting of batch) this.#order.done(waiting);
+      for (const turn of turns) this.#order.done(turn);
       this.#requests -= 1;
       this.#pumpSoon();
     }

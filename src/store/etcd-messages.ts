@@ -41,13 +41,12 @@ export class EtcdKeys {
     return bytes.toString('base64');
   }
 
-  /** The key of an entry; undefined for what is none. */
-  keyOf(name: string): Uint8Array | undefined {
-    const bytes = Buffer.from(name, 'base64');
+  /** The key of an entry, from its whole name; undefined for what is none. */
+  keyOf(name: Uint8Array): Uint8Array | undefined {
     const { length } = this.#entries;
-    if (bytes.length <= length) return undefined;
-    for (let index = 0; index < length; index++) if (bytes[index] !== this.#entries[index]) return undefined;
-    return plainView(bytes.subarray(length));
+    if (name.length <= length) return undefined;
+    for (let index = 0; index < length; index++) if (name[index] !== this.#entries[index]) return undefined;
+    return name.subarray(length);
   }
 }
 
@@ -204,9 +203,10 @@ export function encodeRange(keys: EtcdKeys, start: Uint8Array, limit: number, re
 export function decodeRange(keys: EtcdKeys, answer: unknown): Page {
   const { kvs, more } = answer as RangeAnswer;
   const entries: [Uint8Array, Uint8Array][] = [];
+  const slab = slabOf(kvs ?? []);
   for (const { key, value } of kvs ?? []) {
-    const entry = keys.keyOf(key);
-    if (entry !== undefined) entries.push([entry, fromBase64(value)]);
+    const entry = keys.keyOf(slab.take(key));
+    if (entry !== undefined) entries.push([entry, slab.take(value)]);
   }
   return { revision: revisionOf(answer), entries, more: more === true };
 }
@@ -273,11 +273,13 @@ export function decodeWatch(keys: EtcdKeys, line: string): WatchNews {
     throw new EtcdRefusal(error?.message ?? 'the watch ended without a reason', error?.grpc_code ?? 0);
   const changes: StateChange[] = [];
   let revision = 0;
-  for (const { type, kv } of result.events ?? []) {
+  const events = result.events ?? [];
+  const slab = slabOf(events.map(({ kv }) => kv));
+  for (const { type, kv } of events) {
     revision = Number(kv.mod_revision);
-    const key = keys.keyOf(kv.key);
+    const key = keys.keyOf(slab.take(kv.key));
     if (key === undefined) continue;
-    changes.push({ key, value: type === 'DELETE' ? undefined : fromBase64(kv.value), revision });
+    changes.push({ key, value: type === 'DELETE' ? undefined : slab.take(kv.value), revision });
   }
   const isCompacted = result.compact_revision !== undefined;
   return {
@@ -295,12 +297,28 @@ export function toBase64(bytes: Uint8Array): string {
 }
 
 function fromBase64(text: string | undefined): Uint8Array {
-  return plainView(Buffer.from(text ?? '', 'base64'));
+  return new Uint8Array(Buffer.from(text ?? '', 'base64'));
 }
 
-/** Not a Buffer, whose `slice` does not copy. */
-function plainView(bytes: Buffer): Uint8Array {
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+/** Room for the bytes of all these entries together: an allocation for each would cost more than the bytes. */
+function slabOf(entries: readonly EtcdEntry[]): { take(text: string | undefined): Uint8Array } {
+  let room = 0;
+  for (const { key, value } of entries) room += bytesMax(key) + bytesMax(value);
+  const bytes = Buffer.allocUnsafeSlow(room);
+  let at = 0;
+  return {
+    take(text) {
+      const start = at;
+      at += text === undefined ? 0 : bytes.write(text, start, 'base64');
+      // Not a Buffer, whose `slice` does not copy.
+      return new Uint8Array(bytes.buffer, start, at - start);
+    },
+  };
+}
+
+/** Bytes that stand in a text of base64 at the most. */
+function bytesMax(text: string | undefined): number {
+  return text === undefined ? 0 : Math.ceil((text.length * 3) / 4);
 }
 
 /** The first name behind all that begin with `prefix`. */

@@ -203,16 +203,16 @@ class EtcdStateStore implements StateStore {
     return this.#mirror.range(start, end, limit);
   }
 
-  async commit(compare: readonly Comparison[], operations: readonly StateOperation[]): Promise<CommitResult> {
-    this.#requireOpen();
-    checkCommit(compare, operations);
-    if (compare.length > ETCD_COMPARISONS_MAX) {
-      throw new GramlineError(
-        'GRAMLINE_INVALID',
-        `A commit to etcd has at most ${ETCD_COMPARISONS_MAX} comparisons: cut it in parts.`,
-      );
+  commit(compare: readonly Comparison[], operations: readonly StateOperation[]): Promise<CommitResult> {
+    // Without `async`: a second promise for each of many commits costs more than it is worth.
+    try {
+      this.#requireOpen();
+      checkCommit(compare, operations);
+      if (compare.length > ETCD_COMPARISONS_MAX) throw tooManyComparisons();
+      return this.#commits.commit(encodeCommit(this.#keys, compare, operations));
+    } catch (error) {
+      return Promise.reject(error);
     }
-    return this.#commits.commit(encodeCommit(this.#keys, compare, operations));
   }
 
   async lease(ttlMicros: Micros): Promise<StateLease> {
@@ -263,4 +263,11 @@ class EtcdStateStore implements StateStore {
   #requireOpen(): void {
     if (this.#closed !== undefined) throw stateClosed();
   }
+}
+
+function tooManyComparisons(): GramlineError {
+  return new GramlineError(
+    'GRAMLINE_INVALID',
+    `A commit to etcd has at most ${ETCD_COMPARISONS_MAX} comparisons: cut it in parts.`,
+  );
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { CommitOrder } from '../../src/store/commit-order.ts';
+import { CommitOrder, type Turn } from '../../src/store/commit-order.ts';
 
 interface Access {
   readonly reads: readonly string[];
@@ -19,10 +19,14 @@ function orderOf(accesses: readonly Access[]): CommitOrder<Access> {
   return order;
 }
 
-function takeAll(order: CommitOrder<Access>): Access[] {
-  const taken: Access[] = [];
+function takeAll(order: CommitOrder<Access>): Turn<Access>[] {
+  const taken: Turn<Access>[] = [];
   for (let next = order.take(); next !== undefined; next = order.take()) taken.push(next);
   return taken;
+}
+
+function commitsOf(turns: readonly Turn<Access>[]): Access[] {
+  return turns.map(({ commit }) => commit);
 }
 
 describe('the order of commits', () => {
@@ -35,7 +39,7 @@ describe('the order of commits', () => {
     const order = orderOf([a, b, c]);
     expect(order.ready).toBe(3);
     expect(order.peek()).toBe(a);
-    expect(takeAll(order)).toEqual([a, b, c]);
+    expect(commitsOf(takeAll(order))).toEqual([a, b, c]);
     expect([order.ready, order.peek(), order.take()]).toEqual([0, undefined, undefined]);
   });
 
@@ -47,14 +51,15 @@ describe('the order of commits', () => {
       { reads: ['epoch'], writes: ['c'] },
     ];
     const order = orderOf([one, two, taking, three]);
-    expect(takeAll(order)).toEqual([one, two]);
-    order.done(one);
+    const first = takeAll(order);
+    expect(commitsOf(first)).toEqual([one, two]);
+    order.done(first[0]!);
     expect(order.ready).toBe(0);
-    order.done(two);
-    expect(takeAll(order)).toEqual([taking]);
-    order.done(taking);
-    order.done(taking);
-    expect(takeAll(order)).toEqual([three]);
+    order.done(first[1]!);
+    const second = takeAll(order);
+    expect(commitsOf(second)).toEqual([taking]);
+    order.done(second[0]!);
+    expect(commitsOf(takeAll(order))).toEqual([three]);
   });
 
   test('never lets two go together that touch, keeps their order, and forgets nobody', () => {
@@ -72,7 +77,7 @@ describe('the order of commits', () => {
         fc.nat({ max: 20 }),
         (accesses, picks, first) => {
           const order = orderOf(accesses.slice(0, first));
-          const underWay: Access[] = [];
+          const underWay: Turn<Access>[] = [];
           const finished = new Set<Access>();
           let added = Math.min(first, accesses.length);
           for (const pick of [...picks, ...new Array<number>(60).fill(0)]) {
@@ -82,13 +87,13 @@ describe('the order of commits', () => {
             }
             const taken = order.take();
             if (taken !== undefined) {
-              const earlier = accesses.slice(0, accesses.indexOf(taken));
+              const earlier = accesses.slice(0, accesses.indexOf(taken.commit));
               for (const other of earlier)
-                if (conflicts(other, taken)) expect(finished.has(other)).toBe(true);
+                if (conflicts(other, taken.commit)) expect(finished.has(other)).toBe(true);
               underWay.push(taken);
             } else if (underWay.length > 0) {
               const [done] = underWay.splice(pick % underWay.length, 1);
-              finished.add(done!);
+              finished.add(done!.commit);
               order.done(done!);
             }
           }
@@ -111,7 +116,7 @@ describe('the order of commits', () => {
         const free = accesses.filter(
           (one, index) => !accesses.slice(0, index).some((other) => conflicts(other, one)),
         );
-        expect(new Set(takeAll(orderOf(accesses)))).toEqual(new Set(free));
+        expect(new Set(commitsOf(takeAll(orderOf(accesses))))).toEqual(new Set(free));
       }),
     );
   });

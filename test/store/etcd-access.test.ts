@@ -138,9 +138,7 @@ describe.skipIf(withoutTls)(`an etcd with TLS${missingTls}`, () => {
       code: expect.stringMatching(/^GRAMLINE_(?:DENIED|TIMEOUT)$/),
     });
     const plain = endpoints.map((url) => url.replace('https', 'http'));
-    await expect(openEtcdStateStore({ endpoints: plain })).rejects.toMatchObject({
-      code: 'GRAMLINE_INVALID',
-    });
+    await expect(openEtcdStateStore({ endpoints: plain })).rejects.toThrowError(/^etcd does not answer at/);
   });
 });
 
