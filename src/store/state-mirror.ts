@@ -3,7 +3,7 @@
  * flushes. It is read anew at every start, so it may be lost; it may also be larger than memory.
  */
 
-import { mkdtemp, rm, unlink } from 'node:fs/promises';
+import { mkdtemp, rm, rmdir, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
@@ -50,21 +50,32 @@ export async function openLmdbMirror(): Promise<StateMirror> {
       encoding: 'binary',
       keyEncoding: 'binary',
     });
-    // Without a name the files go with the process, however that ends. Where a system keeps the names of open files,
-    // they are removed at `close`.
-    for (const name of [path, `${path}-lock`]) await unlink(name).catch(() => undefined);
-    return new LmdbMirror(root, directory);
+    return new LmdbMirror(root, (await removeNames(directory)) ? undefined : directory);
   } catch (error) {
     if (directory !== undefined) await rm(directory, { recursive: true, force: true });
     throw storeError(error, `open a mirror of the state in ${directory ?? tmpdir()}`);
   }
 }
 
+/**
+ * Without names the files go with the process, however that ends. False where a system keeps the names of open files.
+ */
+async function removeNames(directory: string): Promise<boolean> {
+  try {
+    for (const name of [FILE_NAME, `${FILE_NAME}-lock`]) await unlink(join(directory, name));
+    await rmdir(directory);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 class LmdbMirror implements StateMirror {
   readonly #root: RootDatabase<Buffer, Uint8Array>;
-  readonly #directory: string;
+  /** What is to be removed at the end. */
+  readonly #directory: string | undefined;
 
-  constructor(root: RootDatabase<Buffer, Uint8Array>, directory: string) {
+  constructor(root: RootDatabase<Buffer, Uint8Array>, directory: string | undefined) {
     this.#root = root;
     this.#directory = directory;
   }
@@ -97,7 +108,7 @@ class LmdbMirror implements StateMirror {
 
   async close(): Promise<void> {
     await this.#root.close();
-    await rm(this.#directory, { recursive: true, force: true });
+    if (this.#directory !== undefined) await rm(this.#directory, { recursive: true, force: true });
   }
 }
 
