@@ -16,6 +16,8 @@ import { checkEndpoints } from './state-choice.ts';
 const CONNECTIONS_MAX = 16;
 /** A connection stands by then, or the endpoint counts as dead. */
 const CONNECT_MILLIS_MAX = 1_000;
+/** etcd checks a password by then: that takes it a tenth of a second of its processor's time. */
+const AUTHENTICATE_MILLIS_MAX = 5_000;
 /** An endpoint that was slower than another so often in a row is left. */
 const SLOW_ANSWERS_MAX = 3;
 /** The longest line of a stream; etcd cuts what it tells a watcher into far smaller ones. */
@@ -110,7 +112,9 @@ export class EtcdClient {
         if (next === this.#pools.length) return;
         const endpoint = (first + next++) % this.#pools.length;
         hedge = setTimeout(start, nextMillis);
-        this.#attempt(endpoint, path, body, controller.signal).then(
+        const post = (token: string | undefined): Promise<unknown> =>
+          this.#post(endpoint, path, body, token, controller.signal);
+        this.#attempt(endpoint, post).then(
           (answer) => {
             this.#compare(first, endpoint);
             resolve(answer);
@@ -145,23 +149,16 @@ export class EtcdClient {
    * @throws EtcdRefusal, EtcdSilence, or what the network says
    */
   async send(path: string, body: string, millis: number): Promise<unknown> {
-    const controller = new AbortController();
-    const limit = setTimeout(
-      () => controller.abort(new EtcdSilence(`no answer within ${millis / 1_000} s`)),
-      millis,
-    );
-    try {
-      for (let tries = 1; ; tries++) {
-        const endpoint = this.#current;
-        try {
-          return await this.#attempt(endpoint, path, body, controller.signal);
-        } catch (error) {
-          if (!isDefiniteRefusal(error)) this.leave(endpoint);
-          if (!isUnsent(error) || tries >= this.#pools.length) throw error;
-        }
+    for (let tries = 1; ; tries++) {
+      const endpoint = this.#current;
+      try {
+        return await this.#attempt(endpoint, (token) =>
+          limited(millis, (signal) => this.#post(endpoint, path, body, token, signal)),
+        );
+      } catch (error) {
+        if (!isDefiniteRefusal(error)) this.leave(endpoint);
+        if (!isUnsent(error) || tries >= this.#pools.length) throw error;
       }
-    } finally {
-      clearTimeout(limit);
     }
   }
 
@@ -169,7 +166,7 @@ export class EtcdClient {
   async stream(path: string, body: string, signal: AbortSignal): Promise<EtcdStream> {
     const endpoint = this.#current;
     const ends = AbortSignal.any([signal, this.#closing.signal]);
-    const authorization = await this.#authorization(endpoint, ends);
+    const authorization = await this.#authorization(endpoint);
     const { statusCode, body: answer } = await this.#pools[endpoint]!.request({
       path,
       method: 'POST',
@@ -212,40 +209,42 @@ export class EtcdClient {
     this.onMove();
   }
 
-  async #attempt(endpoint: number, path: string, body: string, signal: AbortSignal): Promise<unknown> {
-    const authorization = await this.#authorization(endpoint, signal);
+  /** Posts with a token where one is needed, and once more with a new one where that has ended. */
+  async #attempt(
+    endpoint: number,
+    post: (authorization: string | undefined) => Promise<unknown>,
+  ): Promise<unknown> {
+    const authorization = await this.#authorization(endpoint);
     try {
-      return await this.#post(endpoint, path, body, authorization, signal);
+      return await post(authorization);
     } catch (error) {
       if (authorization === undefined || !isTokenRefusal(error)) throw error;
-      // It has ended, as a token does: once more with a new one.
       if (this.#token === authorization) this.#token = undefined;
-      return this.#post(endpoint, path, body, await this.#authorization(endpoint, signal), signal);
+      return post(await this.#authorization(endpoint));
     }
   }
 
-  async #authorization(endpoint: number, signal: AbortSignal): Promise<string | undefined> {
-    const { user, password } = this.#access;
+  async #authorization(endpoint: number): Promise<string | undefined> {
+    const { user } = this.#access;
     if (user === undefined) return undefined;
     if (this.#token !== undefined) return this.#token;
-    // Many may need it at once; one asks.
-    this.#authenticating ??= this.#post(
-      endpoint,
-      '/v3/auth/authenticate',
-      JSON.stringify({ name: user, password }),
-      undefined,
-      signal,
-    )
-      .then((answer) => {
-        const { token } = answer as { readonly token?: unknown };
-        if (typeof token !== 'string') throw new EtcdRefusal('authentication gave no token', 0);
-        this.#token = token;
-        return token;
-      })
-      .finally(() => {
-        this.#authenticating = undefined;
-      });
+    // Many may need it at once: one asks, with a time limit that is nobody's own.
+    this.#authenticating ??= this.#authenticate(endpoint).finally(() => {
+      this.#authenticating = undefined;
+    });
     return this.#authenticating;
+  }
+
+  async #authenticate(endpoint: number): Promise<string> {
+    const { user, password } = this.#access;
+    const body = JSON.stringify({ name: user, password });
+    const answer = await limited(AUTHENTICATE_MILLIS_MAX, (signal) =>
+      this.#post(endpoint, '/v3/auth/authenticate', body, undefined, signal),
+    );
+    const { token } = answer as { readonly token?: unknown };
+    if (typeof token !== 'string') throw new EtcdRefusal('authentication gave no token', 0);
+    this.#token = token;
+    return token;
   }
 
   async #post(
@@ -267,6 +266,21 @@ export class EtcdClient {
     // A stream answers with several texts, one a line: whoever asks wants the first.
     const end = text.indexOf('\n');
     return JSON.parse(end < 0 ? text : text.slice(0, end));
+  }
+}
+
+/** Runs `work` with a signal that ends it after `millis`. */
+async function limited<Result>(
+  millis: number,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const controller = new AbortController();
+  const silence = new EtcdSilence(`no answer within ${millis / 1_000} s`);
+  const limit = setTimeout(() => controller.abort(silence), millis);
+  try {
+    return await work(controller.signal);
+  } finally {
+    clearTimeout(limit);
   }
 }
 
