@@ -25,7 +25,14 @@ import {
 import { lz4Compression } from './store/compression.ts';
 import { nodeHashing } from './store/hashing.ts';
 import { type EtcdStateOptions, openState } from './store/open-state.ts';
-import { deferToTurn, machineHost, systemClock, systemEntropy, UdpTransport } from './udp/index.ts';
+import {
+  deferToTurn,
+  machineHost,
+  reachableAddress,
+  systemClock,
+  systemEntropy,
+  UdpTransport,
+} from './udp/index.ts';
 import { plainHost } from './udp/sockets.ts';
 
 const ALL_RIGHTS: Rights = { read: true, write: true, node: true, admin: true };
@@ -57,6 +64,8 @@ export interface CommonOptions {
 export interface CoordinatorOpenOptions extends CommonOptions {
   /** `host:port`, default `0.0.0.0:7400`; port 0 takes a free one. */
   readonly listen?: string;
+  /** `host:port` under which others reach this coordinator; default what it listens on, or an address of this machine. */
+  readonly advertise?: string;
   /** Directory of the catalog: short for the state `lmdb:DIRECTORY`. */
   readonly directory?: string;
   /** Where the catalog is kept, in place of `directory`: `lmdb:DIRECTORY`, or `etcd:URL,URL,...` of etcd 3.4 or newer. */
@@ -116,6 +125,7 @@ export async function openCoordinator(options: CoordinatorOpenOptions): Promise<
       compression: lz4Compression,
       admissionSecret: admissionSecretOf(options),
       listen: options.listen ?? DEFAULT_LISTEN,
+      advertise: (bound) => options.advertise ?? reachableAddress(bound),
       log: options.log ?? SILENT,
     });
     const closing = closingAlso(coordinator, () => state.close());

@@ -32,6 +32,7 @@ const JOIN_REMIND_MILLIS = 30_000;
 
 interface CoordinatorCommandOptions extends ClusterOptions, StateCommandOptions {
   readonly listen: string;
+  readonly advertise?: string;
   readonly defsText?: string | true;
   readonly logLevel?: string;
 }
@@ -51,6 +52,12 @@ export function addServeCommands(program: Command): void {
       { coordinators: true },
     ).addOption(listenOption('UDP front port', DEFAULT_LISTEN, DEFAULT_LISTEN)),
   )
+    .addOption(
+      new Option(
+        '--advertise <HOST:PORT>',
+        'where others reach it (default: the address that it listens on)',
+      ).argParser(parseAddressArgument),
+    )
     .option(
       '--defs-text [HOST:PORT]',
       `answer the DEFS text protocol, too: unencrypted, on ${DEFS_TEXT_DEFAULT}`,
@@ -87,6 +94,7 @@ async function coordinator(options: CoordinatorCommandOptions): Promise<void> {
     secret: await clusterSecretOf(options),
     ...(await admissionSecretOf(options)),
     listen: options.listen,
+    ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
     ...state.options,
     ...(textAddress === undefined ? {} : { defsText: textAddress }),
     log: logOf(await openLogger('coordinator', options.logLevel ?? LOG_LEVEL_DEFAULT)),

@@ -185,7 +185,6 @@ export class StorageNode {
         log.warn(connection.isOpen ? 'the coordinator is silent' : 'the coordinator is gone', { address });
         if (connection.isOpen) connection.abandon();
       } catch (error) {
-        this.#lastError = error;
         if (signal.aborted) return;
         // [LEAD-5] Another coordinator leads, and was named.
         const leader = isGramlineError(error) ? error.leader : undefined;
@@ -195,6 +194,7 @@ export class StorageNode {
           continue;
         }
         hops = 0;
+        this.#lastError = error;
         log.warn('could not join', { address, reason: String(error) });
         await this.#renewIfStale(error);
         await sleep(clock, micros(Math.round(wait * (0.5 + entropy.fraction()))), signal);
