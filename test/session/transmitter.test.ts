@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { micros, millis, type PacketNumber, seconds } from '../../src/base/units.ts';
 import { SEGMENT_NUMBER_JUMP_MAX } from '../../src/reliability/index.ts';
-import { type Frame, FrameType, packetLength, Space } from '../../src/wire/index.ts';
+import { type Frame, FrameType, packetLength, type SegmentPacket, Space } from '../../src/wire/index.ts';
 import { meaning, PARAMETERS, Puppet, pattern } from '../support/session-pair.ts';
 
 const NOTHING = new Uint8Array(0);
@@ -186,6 +186,36 @@ describe('a probe of a larger datagram', () => {
     const { frames, segments } = puppet.said();
     expect(frames.filter(({ type }) => type === FrameType.PADDING)).toHaveLength(1);
     expect(segments.reduce((sum, { payload }) => sum + payload.length, 0)).toBeGreaterThan(8_000);
+  });
+});
+
+describe('large datagrams that vanish', () => {
+  it.each([
+    ['are noticed though small ones arrive', 100, 1_200],
+    ['are no sign of a smaller path where other large ones arrive', 3_000, 62_000],
+  ])('%s [MTU-5]', (_what, arrivingBytes, datagramBytes) => {
+    const puppet = new Puppet('initiator', { local: LARGE, peer: LARGE });
+    const [vanishing, arriving] = [0, 1].map(() => puppet.session.query(1, NOTHING)!);
+    puppet.said();
+    for (const id of [vanishing!, arriving!]) puppet.session.openSend(id, 4_000_000);
+    puppet.said();
+    // Its PING, its queries and its probe.
+    acknowledge(puppet, Space.CONTROL, 2);
+    expect(puppet.session.datagramBytes).toBe(62_000);
+    const send = (id: number, bytes: number): SegmentPacket[] => {
+      puppet.session.writeRecord(id, record(bytes, 1_000_000));
+      return puppet.wait(millis(1)).segments;
+    };
+    for (let round = 0; round < 12 && puppet.session.datagramBytes === 62_000; round++) {
+      send(vanishing!, 3_000);
+      const ranges = send(arriving!, arrivingBytes)
+        .filter(({ flowId }) => flowId === arriving)
+        .map(({ number }) => ({ first: number, last: number }));
+      puppet.now += millis(50);
+      puppet.send({ type: FrameType.ACK, space: Space.SEGMENT, delayUnits: 0, ranges });
+      puppet.wait(millis(20));
+    }
+    expect(puppet.session.datagramBytes).toBe(datagramBytes);
   });
 });
 
