@@ -157,6 +157,9 @@ describe('the probe of a timeout', () => {
     const { segments } = puppet.wait(seconds(1));
     expect(segments.length, 'the window, and a few probes').toBeLessThan(20);
     expect(segments).toContainEqual(expect.objectContaining({ record: 0, offset: 0 }));
+    puppet.now += seconds(2);
+    puppet.session.handleTimeout(micros(puppet.now));
+    expect(puppet.said().segments, 'one a timeout').toMatchObject([{ record: 0, offset: 0 }]);
   });
 });
 
