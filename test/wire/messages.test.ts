@@ -310,7 +310,8 @@ describe('messages, byte by byte', () => {
   ] as [string, MessageName, string][])(
     '%s is refused [HS-15] [MSG-3] [MSG-5] [MSG-7] [MSG-11] [MSG-12] [MSG-13] [DEFS-6] [MSG-9] [LOCK-1] [USR-2]',
     (_name, name, text) => {
-      expect(typeof wire.decodeMessage(codecOf(name), hex(text))).toBe('string');
+      // The reason is one of those that are counted by name.
+      expect(wire.decodeMessage(codecOf(name), hex(text))).toMatch(/^(?:range|unknown|length|text)$/);
       expect(twin.decodeMessage(name, [...hex(text)])).toBeUndefined();
     },
   );
