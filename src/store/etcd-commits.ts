@@ -30,7 +30,7 @@ const REQUESTS_UNSEEN_MAX = 64;
 /** etcd answers a transaction by then, or nobody knows its outcome. */
 export const COMMIT_MILLIS_MAX = 2_000;
 /** And a millisecond later for so many characters: the largest takes half a second of an idle machine. */
-const COMMIT_CHARS_PER_MILLI = 256;
+const COMMIT_CHARS_PER_MILLI = 128;
 /** The watch tells of a transaction by then. */
 const SEEN_MILLIS_MAX = 5_000;
 const ATTEMPT = 'commit to the state';

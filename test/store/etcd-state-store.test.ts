@@ -282,8 +282,8 @@ describe.skipIf(ETCD_PROGRAM === undefined)(`a store that is cut off from its et
     cable.cut('refusing');
     await isCurrent(store, false);
     const count = READ_CHANGES_MAX + 4096;
-    for (let from = 0; from < count; from += 4096) {
-      const fields = Array.from({ length: 4096 }, (_, index) => [`k${from + index}`, '1']);
+    for (let from = 0; from < count; from += 512) {
+      const fields = Array.from({ length: 512 }, (_, index) => [`k${from + index}`, '1']);
       await near.commit([], changes(Object.fromEntries(fields)));
     }
     await etcdCall(etcd.urls[0]!, '/v3/kv/compaction', { revision: String(near.revision) });
