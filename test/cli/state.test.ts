@@ -2,7 +2,7 @@
 
 import { chmod, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ETCD_PROGRAM, EtcdProcesses } from '../store/etcd-processes.ts';
+import { ETCD_PROGRAM, EtcdProcesses } from '../../bench/etcd-processes.ts';
 import { endAll, gramline, reason, Started, scratch } from './support.ts';
 
 const { path, remove } = await scratch();

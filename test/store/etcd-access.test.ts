@@ -4,10 +4,10 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { base64, ETCD_PROGRAM, EtcdProcesses, etcdCall } from '../../bench/etcd-processes.ts';
 import { findProgram } from '../../lab/programs.ts';
 import { openEtcdStateStore } from '../../src/store/etcd-state-store.ts';
 import { checkEndpoints, ENDPOINTS_MAX, parseState } from '../../src/store/state-choice.ts';
-import { base64, ETCD_PROGRAM, EtcdProcesses, etcdCall } from './etcd-processes.ts';
 import { changes, textAt } from './state-store-contract.ts';
 import { temporaryDirectory } from './support.ts';
 

@@ -2,9 +2,9 @@
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, test } from 'vitest';
+import { ETCD_PROGRAM, EtcdProcesses, etcdCall } from '../../bench/etcd-processes.ts';
 import type { StateStore } from '../../src/nodes/ports.ts';
 import { ETCD_COMPARISONS_MAX, openEtcdStateStore } from '../../src/store/etcd-state-store.ts';
-import { ETCD_PROGRAM, EtcdProcesses, etcdCall } from './etcd-processes.ts';
 import { describeStateStore, type StateStoreHarness } from './state-store-contract.ts';
 
 /** A state of its own in an etcd that tests share. */

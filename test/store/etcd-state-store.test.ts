@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { base64, ETCD_PROGRAM, EtcdProcesses, etcdCall } from '../../bench/etcd-processes.ts';
 import { fromUtf8, utf8 } from '../../src/base/bytes.ts';
 import { seconds } from '../../src/base/units.ts';
 import type { StateStore } from '../../src/nodes/ports.ts';
@@ -9,7 +10,6 @@ import { READ_CHANGES_MAX } from '../../src/store/etcd-follower.ts';
 import { type EtcdStateStoreOptions, openEtcdStateStore } from '../../src/store/etcd-state-store.ts';
 import { eventually } from '../cli/support.ts';
 import { Cable } from './cable.ts';
-import { base64, ETCD_PROGRAM, EtcdProcesses, etcdCall } from './etcd-processes.ts';
 import { changes, textAt } from './state-store-contract.ts';
 import { expectBytes } from './support.ts';
 

@@ -1,4 +1,4 @@
-/** Real etcd processes for tests: members of one cluster on loopback, that can be killed, stopped and started again. */
+/** Real etcd processes for tests and benchmarks: members of one cluster on loopback, that can be killed, stopped and started again. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
-import { findProgram } from '../../lab/programs.ts';
+import { findProgram } from '../lab/programs.ts';
 
 const READY_MILLIS_MAX = 20_000;
 const LOOK_MILLIS = 25;
