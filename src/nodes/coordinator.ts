@@ -180,6 +180,7 @@ export class Coordinator {
   /** Stops answering, and lets another lead; what is committed stays. The state store is the opener's to close. */
   async close(): Promise<void> {
     this.#stop.abort();
+    this.#news.close();
     this.#end();
     await this.#leadership.close();
     this.#stopMirror();
@@ -251,7 +252,7 @@ export class Coordinator {
       case QueryKind.STATUS:
         return this.#status(query);
       case QueryKind.MEMBERS:
-        return this.#news.answer(query, this.#stop.signal);
+        return this.#news.answer(query);
       default:
         query.reply(ResultCode.UNSUPPORTED);
     }

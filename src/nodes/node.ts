@@ -26,6 +26,7 @@ import {
   settleQuery,
   settleReply,
 } from '../wire/index.ts';
+import { type ClusterMember, MemberFollower } from './member-follower.ts';
 import { sendInventory } from './node-inventory.ts';
 import { ObjectService } from './object-service.ts';
 import type {
@@ -89,6 +90,12 @@ export class StorageNode {
   #joined: Promise<void>;
   #resolveJoined!: () => void;
   #lastError: unknown;
+  /** Who else is there, by what coordinators tell: goes on at the next one. */
+  readonly #follower = new MemberFollower((body, timeoutMicros) => {
+    const connection = this.#coordinator;
+    if (connection === undefined) throw new GramlineError('GRAMLINE_CLOSED', 'this node is not joined');
+    return connection.query(QueryKind.MEMBERS, body, { timeoutMicros, signal: this.#stop.signal });
+  });
   /** Objects that were found damaged, and of which the coordinator may not know yet. */
   readonly #unreported = new Map<string, Uint8Array>();
   /** Whether there were too many of them, and no inventory has been sent since. */
@@ -124,6 +131,7 @@ export class StorageNode {
     });
     node.#staysJoined = node.#stayJoined();
     const onFailure = (error: unknown): void => node.#onFailure(error);
+    void node.#followMembers();
     void every(options.clock, LOAD_MICROS, node.#stop.signal, () => node.#reportLoad(), onFailure);
     void every(options.clock, UPKEEP_MICROS, node.#stop.signal, () => node.#upkeep(), onFailure);
     return node;
@@ -144,6 +152,11 @@ export class StorageNode {
 
   get isJoined(): boolean {
     return this.#coordinator !== undefined;
+  }
+
+  /** The nodes of the cluster, as coordinators told last. */
+  get members(): readonly ClusterMember[] {
+    return this.#follower.members;
   }
 
   /** Why the last try to join failed, if it did. */
@@ -299,6 +312,21 @@ export class StorageNode {
       },
       (error) => this.#onFailure(error),
     );
+  }
+
+  /** Hears who comes and goes, from whichever coordinator this node has joined. */
+  async #followMembers(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    await this.#joined;
+    while (!signal.aborted) {
+      try {
+        await this.#follower.next();
+      } catch {
+        // Asked again where the node joins next.
+        await sleep(clock, LOAD_MICROS, signal);
+      }
+    }
   }
 
   #reportLoad(): void {
