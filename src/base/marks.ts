@@ -77,6 +77,7 @@ export const MARKS = {
   'too-many-queries': 'a session has as many queries under way as it may',
   'update-unconfirmed': 'a key update waits until the last one is acknowledged',
   'update-waits': 'a key update waits for records of an earlier epoch',
+  'version-lower': 'a peer speaks an older version of the wire, and is asked in that',
   'window-at-buffer': "the window is as large as the peer's socket buffer",
 } as const satisfies Readonly<Record<string, string>>;
 
