@@ -1,7 +1,7 @@
 /** What all command lines of `gramline` share: how help and errors look, and how a run ends. */
 
 import { Command, CommanderError } from 'commander';
-import { ExitCode, exitCodeOf, reasonOf } from './failures.ts';
+import { CommandEnded, ExitCode, exitCodeOf, reasonOf } from './failures.ts';
 import { remark } from './output.ts';
 
 /** A command whose errors are one line, and whose help and errors come back to {@link runCommandLine}. */
@@ -23,7 +23,7 @@ export function newCommand(name: string): Command {
 }
 
 /** Runs `program` on the words behind its name; resolves to the exit code, never rejects. */
-export async function runCommandLine(program: Command, parameters: readonly string[]): Promise<ExitCode> {
+export async function runCommandLine(program: Command, parameters: readonly string[]): Promise<number> {
   try {
     await program.parseAsync([...parameters], { from: 'user' });
     return ExitCode.DONE;
@@ -32,6 +32,7 @@ export async function runCommandLine(program: Command, parameters: readonly stri
       // Help and version that were asked for are no error; everything else commander has said itself.
       return error.exitCode === 0 ? ExitCode.DONE : ExitCode.USAGE;
     }
+    if (error instanceof CommandEnded) return error.exitCode;
     remark(reasonOf(error));
     return exitCodeOf(error);
   }

@@ -22,6 +22,17 @@ export class InterruptedError extends Error {
   override readonly name = 'InterruptedError';
 }
 
+/** A command that was run for the user has ended, and said what there was to say: its exit code is ours. */
+export class CommandEnded extends Error {
+  override readonly name = 'CommandEnded';
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super(`a command has ended with ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
 /** An error of the kind that a user can do something about. */
 export function refused(message: string, cause?: unknown): GramlineError {
   return new GramlineError('GRAMLINE_INVALID', message, cause === undefined ? {} : { cause });
