@@ -23,7 +23,7 @@ export function newCommand(name: string): Command {
 }
 
 /** Runs `program` on the words behind its name; resolves to the exit code, never rejects. */
-export async function runCommandLine(program: Command, parameters: readonly string[]): Promise<number> {
+export async function runCommandLine(program: Command, parameters: readonly string[]): Promise<ExitCode> {
   try {
     await program.parseAsync([...parameters], { from: 'user' });
     return ExitCode.DONE;

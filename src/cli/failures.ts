@@ -10,7 +10,8 @@ export const ExitCode = {
   USAGE: 2,
   NO_COORDINATOR: 3,
 } as const;
-export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+/** One of these, or that of a command that was run for the user. */
+export type ExitCode = number;
 
 /** The command line is wrong; the message says how it should look. */
 export class UsageError extends Error {

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { newCommand, runCommandLine } from './command-line.ts';
+import type { ExitCode } from './failures.ts';
 import { addInspectCommand } from './inspect.ts';
 import { addLockCommand } from './lock.ts';
 import { version } from './package-version.ts';
@@ -21,7 +22,7 @@ In the environment: GRAMLINE_COORDINATORS, GRAMLINE_SECRET_FILE, GRAMLINE_ADMISS
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no coordinator answered.`;
 
 /** Runs one command line; resolves to the exit code, never rejects. */
-export async function run(argv: readonly string[]): Promise<number> {
+export async function run(argv: readonly string[]): Promise<ExitCode> {
   const [name, ...parameters] = argv.slice(2);
   const tool = name === undefined ? undefined : toolOf(name);
   if (tool !== undefined) return runTool(tool, parameters);

@@ -22,7 +22,7 @@ type ToolName = keyof typeof TOOLS;
 /** What the bundle of a tool exports. */
 interface Tool {
   /** Runs the tool on the words behind its name; resolves to the exit code. */
-  run(parameters: readonly string[]): Promise<number>;
+  run(parameters: readonly string[]): Promise<ExitCode>;
 }
 
 export function toolOf(name: string): ToolName | undefined {
@@ -34,7 +34,7 @@ export function addToolCommands(program: Command): void {
   for (const [name, description] of Object.entries(TOOLS)) program.command(name).description(description);
 }
 
-export async function runTool(name: ToolName, parameters: readonly string[]): Promise<number> {
+export async function runTool(name: ToolName, parameters: readonly string[]): Promise<ExitCode> {
   const bundle = new URL(`../tools/${name}.js`, import.meta.url);
   if (!existsSync(fileURLToPath(bundle))) {
     remark(`the tool '${name}' is not part of this build: run npm run build`);
