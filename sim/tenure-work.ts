@@ -2,7 +2,7 @@
 
 import { toHex, utf8 } from '../src/base/bytes.ts';
 import { isGramlineError } from '../src/base/errors.ts';
-import { QueryKind, unlockQuery } from '../src/wire/index.ts';
+import { lockQuery, QueryKind, sessionWriteQuery, unlockQuery } from '../src/wire/index.ts';
 import { Invariant } from './checkers.ts';
 import type { SimClient, SimCluster } from './cluster.ts';
 import { LockChecker } from './lock-checker.ts';
@@ -53,7 +53,7 @@ export class TenureWork {
   operate(id: string, client: SimClient, random: Random): Promise<void> {
     const draw = random.fraction();
     if (draw < 0.55) return this.#lock(id, client, random);
-    if (draw < 0.58) return this.#unlockAsStranger(id, client, random);
+    if (draw < 0.65) return this.#misuse(id, client, random);
     return this.#session(id, client, random);
   }
 
@@ -63,39 +63,58 @@ export class TenureWork {
   }
 
   async #lock(id: string, client: SimClient, random: Random): Promise<void> {
-    const { coordinators, clock } = this.#cluster;
     const name = random.pick(LOCKS);
+    const giveUpMicros = random.chance(0.15) ? random.integer(GIVE_UP_MICROS_MAX) : undefined;
+    // Some want it more than once at a time, so that they meet.
+    const count = random.chance(0.5) ? 2 + random.integer(2) : 1;
+    const work = async (signal: AbortSignal): Promise<void> => {
+      const holds = Array.from({ length: count }, (_, index) =>
+        this.#hold(id, client, random.fork(`hold ${index}`), name, signal),
+      );
+      const failed = (await Promise.allSettled(holds)).find(({ status }) => status === 'rejected');
+      if (failed?.status === 'rejected') throw failed.reason;
+    };
+    await this.#options.attempt(id, client, `lock ${name}, ${count} times`, work, giveUpMicros);
+  }
+
+  async #hold(id: string, client: SimClient, random: Random, name: string, signal: AbortSignal) {
+    const { coordinators, clock, trace } = this.#cluster;
     const shared = random.chance(0.35);
-    const isShort = random.chance(0.5);
-    const leaseMillis = isShort
+    const leaseMillis = random.chance(0.5)
       ? SHORT_LEASE_MILLIS_MIN + random.integer(SHORT_LEASE_MILLIS_SPAN)
       : LEASE_MILLIS;
     const timeoutMillis = random.pick(TIMEOUTS_MILLIS);
-    const holdMicros = random.integer(random.chance(0.15) ? LONG_HOLD_MICROS_MAX : HOLD_MICROS_MAX);
-    const giveUpMicros = random.chance(0.15) ? random.integer(GIVE_UP_MICROS_MAX) : undefined;
+    const holdMicros = random.integer(random.chance(0.2) ? LONG_HOLD_MICROS_MAX : HOLD_MICROS_MAX);
     const { stalls } = client;
     // One of several leaders whose time stood still does not know that it leads no longer: then only the
     // fencing token protects. So it is with a client whose own time stood still.
     const isSure = (): boolean =>
       client.stalls === stalls &&
       (coordinators.length === 1 || coordinators.every((coordinator) => coordinator.stalls === 0));
-    const hold = async (signal: AbortSignal): Promise<void> => {
-      const lock = await client.role.lock(name, { shared, leaseMillis, timeoutMillis, signal });
-      this.#cluster.trace.say(client.name, `${id}: holds ${name} under ${lock.fencing}`);
-      this.#locks.onHeld(client.name, lock, isSure);
-      await clock.sleep(holdMicros);
-      await this.#options.awake(client);
-      await lock.release();
-    };
-    await this.#options.attempt(id, client, `lock ${name}${shared ? ' shared' : ''}`, hold, giveUpMicros);
+    const lock = await client.role.lock(name, { shared, leaseMillis, timeoutMillis, signal });
+    trace.say(client.name, `${id}: holds ${name} under ${lock.fencing}${lock.shared ? ', shared' : ''}`);
+    this.#locks.onHeld(client.name, lock, isSure);
+    await clock.sleep(holdMicros);
+    await this.#options.awake(client);
+    await lock.release();
   }
 
-  /** A token that nobody drew: nothing may come of it. */
-  async #unlockAsStranger(id: string, client: SimClient, random: Random): Promise<void> {
+  /** Queries that no well-behaved client asks: late, stale, by a stranger, or never heard of again. */
+  async #misuse(id: string, client: SimClient, random: Random): Promise<void> {
     const name = random.pick(LOCKS);
-    const token = random.bytes(16);
-    await this.#options.attempt(id, client, `unlock ${name} as a stranger`, async () => {
-      await client.role.ask(QueryKind.UNLOCK, unlockQuery, { name, token, fencing: 0 });
+    const [token, stranger] = [random.bytes(16), random.bytes(16)];
+    const leaseMillis = SHORT_LEASE_MILLIS_MIN;
+    const lock = { name, shared: false, leaseMillis, waitMillis: 0 };
+    const { role } = client;
+    await this.#options.attempt(id, client, `misuse of ${name}`, async () => {
+      await role.ask(QueryKind.LOCK, lockQuery, { ...lock, token });
+      await role.ask(QueryKind.UNLOCK, unlockQuery, { name, token: stranger, fencing: 0 });
+      await role.ask(QueryKind.LOCK, lockQuery, { ...lock, token: stranger });
+      await role.ask(QueryKind.UNLOCK, unlockQuery, { name, token, fencing: 1 });
+      const [sessionId, data] = [random.bytes(16), random.bytes(3)];
+      const write = { id: sessionId, token, number: 1, lifetimeSeconds: 1, data };
+      await role.ask(QueryKind.SESSION_WRITE, sessionWriteQuery, write);
+      await role.ask(QueryKind.SESSION_WRITE, sessionWriteQuery, write);
     });
   }
 

@@ -283,10 +283,7 @@ export class Locks {
       for (const { message, tokenHash } of page) {
         const { name, shared, leaseMillis } = message;
         // One whose commit was not answered may have taken effect all the same.
-        if (this.#queues.find(name, tokenHash) !== undefined) {
-          mark('lock-unanswered');
-          continue;
-        }
+        if (this.#queues.find(name, tokenHash) !== undefined) continue;
         const ofLock = coming.get(name) ?? 0;
         if (!this.#queues.hasRoom(name, { ofLock, ofAll: operations.length })) continue;
         coming.set(name, ofLock + 1);
@@ -298,7 +295,6 @@ export class Locks {
       operations.push({ key: LOCK_NUMBER_KEY, value: encodeLockNumber(number) });
       const { ok } = await writer.commit([{ key: LOCK_NUMBER_KEY, equals: before }], operations);
       if (ok) return;
-      mark('lock-number-again');
     }
     throw new GramlineError('GRAMLINE_BUSY', 'places of locks are being made: try again', {
       retryable: true,

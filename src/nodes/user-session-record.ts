@@ -1,6 +1,7 @@
 /** A user session as the shared state keeps it, and how every coordinator reads it [USR-1]. */
 
 import { concatBytes, equalBytesConstantTime } from '../base/bytes.ts';
+import { mark } from '../base/marks.ts';
 import type { Suite } from '../crypto/index.ts';
 import {
   encodeMessage,
@@ -92,6 +93,7 @@ export function readUserSession(
   if (record === undefined) return query.reply(ResultCode.NOT_FOUND);
   if (!isTokenOf(suite, record, message.token)) {
     log.warn('a user session was asked for with a wrong token', { peer });
+    mark('session-denied');
     return query.reply(ResultCode.DENIED);
   }
   const { number, lifetimeSeconds, data } = record;

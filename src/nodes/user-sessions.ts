@@ -165,7 +165,6 @@ export class UserSessions {
       } finally {
         if (record === undefined) this.#making -= 1;
       }
-      mark('session-write-again');
     }
     return ResultCode.BUSY;
   }
