@@ -19,6 +19,8 @@ import { ask, Bench, noAnswer } from './tenures-support.ts';
 const TOKEN = new Uint8Array(16).fill(0x77);
 const OTHER = new Uint8Array(16).fill(0x78);
 const PEER = '10.0.0.7';
+/** What a refusal says. */
+const NOTHING = { number: 0, remainingSeconds: 0, stale: false, data: '' };
 
 let bench: Bench;
 let sessions: UserSessions;
@@ -51,8 +53,8 @@ async function read(n: number, token = TOKEN) {
     readUserSession(query, PEER, bench.options);
   const reply = await ask(handle, QueryKind.SESSION_READ, body);
   const answer = decodeMessage(sessionReply, reply.body);
-  if (reply.code !== ResultCode.OK || isFailure(answer)) return { code: reply.code };
-  return { code: reply.code, ...answer, data: Buffer.from(answer.data).toString() };
+  if (reply.code !== ResultCode.OK || isFailure(answer)) return { ...NOTHING, code: reply.code };
+  return { ...answer, code: reply.code, data: Buffer.from(answer.data).toString() };
 }
 
 function succeed(): void {
