@@ -262,6 +262,8 @@ class Campaign {
     await cluster.drive(auditTotals(cluster));
     await cluster.checkStores();
     commits.check(cluster.truth);
+    this.#workload.tenures.check();
+    cluster.throwIfBroken();
     await this.#checkLeases();
     await cluster.close();
     return {

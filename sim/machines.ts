@@ -124,6 +124,8 @@ export abstract class SimMachine {
   readonly disk: SimDisk;
   #process: SimProcess | undefined;
   #hostClock: HostClock | undefined;
+  /** How often its monotonic time stood still. */
+  stalls = 0;
   #starts = 0;
   #pausedUntilMicros = 0;
   #resumption: Timer | undefined;
@@ -162,6 +164,7 @@ export abstract class SimMachine {
     const kind = stalls ? 'suspended' : 'paused';
     trace.say(this.name, `${kind} for ${(spanMicros / 1e6).toFixed(1)} s`);
     this.#hostClock?.pause(spanMicros, stalls);
+    if (stalls) this.stalls += 1;
     network.pause(this.ip, spanMicros);
     const until = Math.max(this.#pausedUntilMicros, clock.now() + spanMicros);
     this.#pausedUntilMicros = until;

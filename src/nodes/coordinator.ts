@@ -47,6 +47,7 @@ import type {
 } from './ports.ts';
 import { answer, answerNow, readQuery, replyBusy, sleep } from './roles.ts';
 import { statusPage } from './status-page.ts';
+import { readUserSession } from './user-session-record.ts';
 
 const INDEX_SEED_BYTES = 8;
 
@@ -80,6 +81,11 @@ const RIGHTS: Readonly<Partial<Record<number, keyof Rights>>> = {
   [QueryKind.REMOVE]: 'write',
   [QueryKind.JOIN]: 'node',
   [QueryKind.MEMBERS]: 'read',
+  [QueryKind.LOCK]: 'write',
+  [QueryKind.UNLOCK]: 'write',
+  [QueryKind.SESSION_WRITE]: 'write',
+  [QueryKind.SESSION_READ]: 'read',
+  [QueryKind.SESSION_END]: 'write',
 };
 
 /** What only a leader answers [LEAD-3]. */
@@ -95,6 +101,10 @@ const LEADER_KINDS: ReadonlySet<number> = new Set([
   QueryKind.INVENTORY,
   QueryKind.SETTLE,
   QueryKind.CORRUPT,
+  QueryKind.LOCK,
+  QueryKind.UNLOCK,
+  QueryKind.SESSION_WRITE,
+  QueryKind.SESSION_END,
 ]);
 
 export class Coordinator {
@@ -207,10 +217,10 @@ export class Coordinator {
   // ---------------------------------------------------------------- leading
 
   #begin(): void {
-    const { clock, entropy, suite, log, clusterId, compression, admissionSecret } = this.#options;
+    const { clock, entropy, suite, log, state, clusterId, compression, admissionSecret } = this.#options;
     this.#term?.close();
     this.#term = new LeaderTerm({
-      ...{ clock, entropy, suite, log, clusterId, compression, admissionSecret },
+      ...{ clock, entropy, suite, log, state, clusterId, compression, admissionSecret },
       catalog: this.#catalog,
       members: this.#members,
       writer: this.#leadership,
@@ -253,6 +263,8 @@ export class Coordinator {
         return this.#status(query);
       case QueryKind.MEMBERS:
         return this.#news.answer(query);
+      case QueryKind.SESSION_READ:
+        return readUserSession(query, connection.peerHost, this.#options);
       default:
         query.reply(ResultCode.UNSUPPORTED);
     }
