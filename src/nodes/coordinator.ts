@@ -6,6 +6,7 @@
  * `leadership.ts` says so. Who asks a follower for more is told who leads [LEAD-3].
  */
 
+import { equalBytes } from '../base/bytes.ts';
 import { isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
 import { type Micros, micros } from '../base/units.ts';
@@ -309,15 +310,18 @@ export class Coordinator {
     );
   }
 
-  /** This one first, then the others. */
+  /** This one first, then the leader, then the others. */
   #coordinators(): CoordinatorStatus[] {
     const leaderId = this.leader?.id;
+    const leads = (id: Uint8Array): boolean => leaderId !== undefined && equalBytes(leaderId, id);
+    const rank = ({ id, isSelf }: { readonly id: Uint8Array; readonly isSelf: boolean }): number =>
+      isSelf ? 2 : Number(leads(id));
     const found = this.#leadership.coordinators
-      .sort((left, right) => Number(right.isSelf) - Number(left.isSelf))
+      .sort((left, right) => rank(right) - rank(left))
       .slice(0, COORDINATORS_MAX);
     return found.map(({ id, address, offload, isSelf }) => ({
       address,
-      leads: leaderId !== undefined && Buffer.compare(leaderId, id) === 0,
+      leads: leads(id),
       answers: isSelf,
       offload,
     }));

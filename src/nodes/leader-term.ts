@@ -110,7 +110,11 @@ export class LeaderTerm {
     this.#reservations = new Reservations((reservation) => {
       log.info('a reservation expired', { bytes: reservation.bytes });
     });
-    this.#book = new MemberBook(options.writer, (error) => this.#onFailure(error));
+    this.#book = new MemberBook(
+      options.writer,
+      () => options.catalog.revision,
+      (error) => this.#onFailure(error),
+    );
     this.#pace = new Pace(clock, ENTRIES_PER_TURN_MAX);
     this.#admission = new Admission({ ...options, book: this.#book, pace: this.#pace });
     members.lead(true);

@@ -357,6 +357,6 @@ function decodeCoordinator(id: Uint8Array, value: Uint8Array): CoordinatorRecord
   const reader = new Reader(value);
   const version = reader.u8();
   const record = { id: id.slice(), address: reader.text8(), offload: reader.u8() === 1 };
-  const isFit = record.address.length <= ADDRESS_BYTES_MAX;
+  const isFit = text8Size(record.address) <= ADDRESS_BYTES_MAX + 1;
   return version === RECORD_VERSION && reader.failure === undefined && isFit ? record : undefined;
 }

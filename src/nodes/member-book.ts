@@ -16,10 +16,13 @@ export const LOAD_RECORD_MICROS: Micros = seconds(3);
 interface Note {
   readonly member: Member;
   readonly isGone: boolean;
+  /** Whether those who follow members are to hear of it. */
+  readonly isNews: boolean;
 }
 
 export class MemberBook {
   readonly #writer: StateWriter;
+  readonly #revision: () => number;
   readonly #onFailure: (error: unknown) => void;
   /** By node: as many as there are members at most. */
   readonly #notes = new Map<string, Note>();
@@ -27,9 +30,13 @@ export class MemberBook {
   readonly #written = new WeakMap<Member, string>();
   #writing: Promise<void> | undefined;
 
-  /** @param onFailure Told why notes were not written; they stay for the next `flush`. */
-  constructor(writer: StateWriter, onFailure: (error: unknown) => void) {
+  /**
+   * @param revision Of the state now.
+   * @param onFailure Told why notes were not written; they stay for the next `flush`.
+   */
+  constructor(writer: StateWriter, revision: () => number, onFailure: (error: unknown) => void) {
     this.#writer = writer;
+    this.#revision = revision;
     this.#onFailure = onFailure;
   }
 
@@ -40,13 +47,13 @@ export class MemberBook {
 
   /** Something has changed that all coordinators should know. */
   note(member: Member): void {
-    this.#notes.set(toHex(member.nodeId), { member, isGone: false });
+    this.#notes.set(toHex(member.nodeId), { member, isGone: false, isNews: true });
     void this.flush();
   }
 
   /** The node is no member any more. */
   strike(member: Member): void {
-    this.#notes.set(toHex(member.nodeId), { member, isGone: true });
+    this.#notes.set(toHex(member.nodeId), { member, isGone: true, isNews: true });
     void this.flush();
   }
 
@@ -54,7 +61,8 @@ export class MemberBook {
   noteLoads(members: readonly Member[]): void {
     for (const member of members) {
       if (member.connection === undefined || this.#written.get(member) === loadOf(member)) continue;
-      this.#notes.set(toHex(member.nodeId), { member, isGone: false });
+      const key = toHex(member.nodeId);
+      if (!this.#notes.has(key)) this.#notes.set(key, { member, isGone: false, isNews: false });
     }
     void this.flush();
   }
@@ -73,9 +81,12 @@ export class MemberBook {
     while (this.#notes.size > 0) {
       const page = [...this.#notes].slice(0, RECORDS_MAX);
       for (const [key] of page) this.#notes.delete(key);
-      const operations = page.map(([, { member, isGone }]): StateOperation => {
+      // Behind all that is durable: what is written next stands behind this [MEM-3].
+      const changed = this.#revision() + 1;
+      const operations = page.map(([, { member, isGone, isNews }]): StateOperation => {
         if (!isGone) this.#written.set(member, loadOf(member));
-        return { key: memberKey(member.nodeId), value: isGone ? undefined : encodeMember(member.record) };
+        const record = isNews ? { ...member.record, changed } : member.record;
+        return { key: memberKey(member.nodeId), value: isGone ? undefined : encodeMember(record) };
       });
       try {
         await this.#writer.commit([], operations);

@@ -8,7 +8,6 @@ import { type Micros, micros } from '../base/units.ts';
 import {
   encodeMessage,
   type MemberChange,
-  type MembersQuery,
   membersQuery,
   membersReply,
   NODE_ID_BYTES,
@@ -20,6 +19,8 @@ import { readReply } from './roles.ts';
 /** How long a coordinator may wait for news: well within the time that an answer may take. */
 const WAIT_MILLIS = 5_000;
 const NOBODY = new Uint8Array(NODE_ID_BYTES);
+/** Behind all changes of one revision. */
+const EVERYBODY = new Uint8Array(NODE_ID_BYTES).fill(255);
 
 /** A node as the cluster knows it. */
 export interface ClusterMember {
@@ -38,9 +39,11 @@ export type AskMembers = (body: Uint8Array, timeoutMicros: Micros) => Promise<Re
 export class MemberFollower {
   readonly #ask: AskMembers;
   readonly #known = new Map<string, ClusterMember>();
-  #place: MembersQuery = { after: 0, afterId: NOBODY, waitMillis: WAIT_MILLIS };
-  /** Whom no page has named since all is told anew: who is left at its end is gone. */
-  #unnamed: Set<string> | undefined;
+  /** The last change that is known. */
+  #after = 0;
+  #afterId: Uint8Array = NOBODY;
+  /** While all are listed: revision at which that began, and who has not been named yet. */
+  #listing: { from: number | undefined; readonly unnamed: Set<string> } | undefined = newListing([]);
 
   constructor(ask: AskMembers) {
     this.#ask = ask;
@@ -51,13 +54,16 @@ export class MemberFollower {
     return [...this.#known.values()];
   }
 
-  /** Resolves to who has changed since the last call; to nobody when a while has passed. Rejects as the question does. */
+  /** Resolves to who has changed since the last call, perhaps nobody. Rejects as the question does. */
   async next(): Promise<ClusterMember[]> {
-    const reply = await this.#ask(encodeMessage(membersQuery, this.#place), micros(2 * WAIT_MILLIS * 1_000));
-    const { full, members } = readReply(reply, membersReply, 'asking for members');
+    const waitMillis = this.#listing === undefined ? WAIT_MILLIS : 0;
+    const body = encodeMessage(membersQuery, { after: this.#after, afterId: this.#afterId, waitMillis });
+    const reply = await this.#ask(body, micros(2 * WAIT_MILLIS * 1_000));
+    const { full, revision, members } = readReply(reply, membersReply, 'asking for members');
     if (full) {
-      this.#unnamed = new Set(this.#known.keys());
-      this.#place = { after: 0, afterId: NOBODY, waitMillis: WAIT_MILLIS };
+      this.#listing = newListing(this.#known.keys());
+      [this.#after, this.#afterId] = [0, NOBODY];
+      return [];
     }
     const changes: ClusterMember[] = [];
     for (const change of members) {
@@ -66,19 +72,25 @@ export class MemberFollower {
         changes.push(this.#take(change));
     }
     const last = members.at(-1);
-    if (last !== undefined) this.#place = { ...this.#place, after: last.changed, afterId: last.nodeId };
-    // A page with nobody ends what is told anew: whoever was not named is gone.
-    if (members.length === 0 && this.#unnamed !== undefined) {
-      for (const id of this.#unnamed) changes.push(this.#forget(id));
-      this.#unnamed = undefined;
-    }
+    if (this.#listing !== undefined) this.#listing.from ??= revision;
+    if (last !== undefined) [this.#after, this.#afterId] = [last.changed, last.nodeId];
+    else changes.push(...this.#endOfPage(revision));
     return changes;
+  }
+
+  /** A page with nobody: all up to here is known. Those whom no page of a list has named are gone. */
+  #endOfPage(revision: number): ClusterMember[] {
+    const { from = revision, unnamed = new Set<string>() } = this.#listing ?? {};
+    this.#listing = undefined;
+    // Who went while the list was made is asked for from its beginning.
+    [this.#after, this.#afterId] = [from, EVERYBODY];
+    return [...unnamed].map((id) => this.#forget(id));
   }
 
   #take({ nodeId, name, address, incarnation, state }: MemberChange): ClusterMember {
     const id = toHex(nodeId);
     const member = { id, name, address, incarnation, state };
-    this.#unnamed?.delete(id);
+    this.#listing?.unnamed.delete(id);
     if (state === NodeState.GONE) this.#known.delete(id);
     else this.#known.set(id, member);
     return member;
@@ -89,4 +101,8 @@ export class MemberFollower {
     this.#known.delete(id);
     return member;
   }
+}
+
+function newListing(known: Iterable<string>): { from: number | undefined; readonly unnamed: Set<string> } {
+  return { from: undefined, unnamed: new Set(known) };
 }

@@ -59,7 +59,7 @@ export class MemberNews {
     if (this.#waiting.size >= ASKERS_MAX) return replyBusy(query);
     await this.#news(message);
     const full = this.#mustBeginAnew(message);
-    const members = this.#page(full ? { ...message, after: 0 } : message);
+    const members = full ? [] : this.#page(message);
     query.reply(ResultCode.OK, encodeMessage(membersReply, { revision: this.#revision(), full, members }));
   }
 
@@ -79,9 +79,9 @@ export class MemberNews {
     });
   }
 
-  /** [MEM-3] Who was collected since may not all be known any more: then everything is told anew. */
-  #mustBeginAnew({ after }: MembersQuery): boolean {
-    return after > 0 && after < this.#members.forgottenUpTo;
+  /** [MEM-3] Who was collected since may not all be known any more; who does not wait is just listing all. */
+  #mustBeginAnew({ after, waitMillis }: MembersQuery): boolean {
+    return waitMillis > 0 && after < this.#members.forgottenUpTo;
   }
 
   #isNewer(place: MembersQuery): boolean {

@@ -17,6 +17,8 @@ export interface MemberRecord {
   readonly offload: boolean;
   /** Wall-clock milliseconds since which it stands so. */
   readonly sinceMillis: number;
+  /** Place in the order of changes: grows with everything that is news, and not with free space [MEM-3]. */
+  readonly changed: number;
   readonly quotaBytes: number;
   readonly freeBytes: number;
   readonly objects: number;
@@ -25,7 +27,7 @@ export interface MemberRecord {
 }
 
 const RECORD_VERSION = 1;
-const FIXED_BYTES = 1 + 6 + 1 + 1 + 6 + 6 + 6 + 6;
+const FIXED_BYTES = 1 + 6 + 1 + 1 + 6 + 6 + 6 + 6 + 6;
 const DRAINING = 1;
 const FULL = 2;
 const OFFLOAD = 4;
@@ -42,6 +44,7 @@ export function encodeMember(record: MemberRecord): Uint8Array {
   writer.u8(record.standing);
   writer.u8((record.draining ? DRAINING : 0) | (record.full ? FULL : 0) | (record.offload ? OFFLOAD : 0));
   writer.u48(record.sinceMillis);
+  writer.u48(record.changed);
   writer.u48(record.quotaBytes);
   writer.u48(record.freeBytes);
   writer.u48(record.objects);
@@ -65,6 +68,7 @@ export function decodeMember(key: Uint8Array, value: Uint8Array): MemberRecord |
     full: (flags & FULL) !== 0,
     offload: (flags & OFFLOAD) !== 0,
     sinceMillis: reader.u48(),
+    changed: reader.u48(),
     quotaBytes: reader.u48(),
     freeBytes: reader.u48(),
     objects: reader.u48(),

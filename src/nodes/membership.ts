@@ -46,7 +46,7 @@ export class Member implements Placeable {
   standing: Standing = Standing.DOWN;
   /** Wall-clock milliseconds since which it stands so. */
   sinceMillis = 0;
-  /** Revision of the state at which its record changed last. */
+  /** Place in the order of changes: about the revision at which something changed that is news. */
   changed = 0;
   /** Its session, at the leader; undefined where there is none. */
   connection: Connection | undefined;
@@ -112,10 +112,10 @@ export class Member implements Placeable {
   }
 
   get record(): MemberRecord {
-    const { nodeId, incarnation, standing, draining, full, offload, sinceMillis } = this;
+    const { nodeId, incarnation, standing, draining, full, offload, sinceMillis, changed } = this;
     const { quotaBytes, freeBytes, objects, name, address } = this;
     return {
-      ...{ nodeId, incarnation, standing, draining, full, offload, sinceMillis },
+      ...{ nodeId, incarnation, standing, draining, full, offload, sinceMillis, changed },
       ...{ quotaBytes, freeBytes, objects, name, address },
     };
   }
@@ -165,9 +165,7 @@ export class Membership {
     return state.watch(state.revision, (changes) => {
       let isChange = false;
       for (const change of changes) {
-        if (!isBehind(change.key, NODE_PREFIX)) continue;
-        this.#apply(change);
-        isChange = true;
+        if (isBehind(change.key, NODE_PREFIX) && this.#apply(change)) isChange = true;
       }
       if (isChange) for (const tell of [...this.#onChanged]) tell();
     });
@@ -181,8 +179,7 @@ export class Membership {
 
   #read(state: StateStore): void {
     for (const [key, value] of state.range(NODE_PREFIX, NODE_END, NODES_MAX)) {
-      const { changed = state.revision } = this.get(key.subarray(1)) ?? {};
-      this.#apply({ key, value, revision: changed });
+      this.#apply({ key, value, revision: state.revision });
     }
   }
 
@@ -249,15 +246,22 @@ export class Membership {
     return member;
   }
 
-  #apply({ key, value, revision }: StateChange): void {
-    if (value === undefined) return this.#collect(key.subarray(1), revision);
+  /** Takes what the state says of one member; whether that is news. */
+  #apply({ key, value, revision }: StateChange): boolean {
+    if (value === undefined) {
+      this.#collect(key.subarray(1), revision);
+      return true;
+    }
     const record = decodeMember(key, value);
     // One that a newer version wrote stays as it was.
-    if (record === undefined || (this.full && this.get(record.nodeId) === undefined)) return;
+    if (record === undefined || (this.full && this.get(record.nodeId) === undefined)) return false;
     const isNew = this.get(record.nodeId) === undefined;
     const member = this.#member(record.nodeId);
-    member.changed = revision;
+    const isNews = isNew || member.changed !== record.changed;
     if (isNew || !this.#isAuthority) Object.assign(member, record);
+    // At the leader, too, something is news when it is durable.
+    else member.changed = record.changed;
+    return isNews;
   }
 
   #collect(nodeId: Uint8Array, changed: number): void {

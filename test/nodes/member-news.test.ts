@@ -57,7 +57,15 @@ async function set(n: number, standing: Standing | undefined, incarnation = 1): 
       full: false,
       offload: false,
     },
-    ...{ sinceMillis: 0, quotaBytes: 1, freeBytes: 1, objects: 0, name: `n${n}`, address: `10.0.0.1:${n}` },
+    ...{
+      sinceMillis: 0,
+      changed: state.revision + 1,
+      quotaBytes: 1,
+      freeBytes: 1,
+      objects: 0,
+      name: `n${n}`,
+      address: `10.0.0.1:${n}`,
+    },
   };
   const value = standing === undefined ? undefined : encodeMember(record);
   await state.commit([], [{ key: memberKey(id(n)), value }]);
@@ -77,9 +85,15 @@ async function within<T>(work: Promise<T>, span = seconds(60)): Promise<T | 'wai
   return outcome;
 }
 
+/** The next news: asked for until there are some, or nothing has come for as long as a coordinator waits. */
 async function told(): Promise<string[]> {
-  const changes = await within(follower.next());
-  return changes === 'waiting' ? ['waiting'] : changes.map(({ name, state: is }) => `${name} ${is}`);
+  for (;;) {
+    const from = clock.now();
+    const changes = await within(follower.next());
+    if (changes === 'waiting') return ['waiting'];
+    if (changes.length > 0 || clock.now() > from)
+      return changes.map(({ name, state: is }) => `${name} ${is}`);
+  }
 }
 
 describe('news of members [MEM-3]', () => {
@@ -87,6 +101,8 @@ describe('news of members [MEM-3]', () => {
     await set(1, Standing.UP);
     await set(2, Standing.UP);
     expect(await told()).toEqual(['n1 0', 'n2 0']);
+    // The list is at its end.
+    await within(follower.next());
     const next = told();
     await set(1, Standing.FAILED);
     await set(1, Standing.UP, 2);
@@ -127,7 +143,15 @@ describe('news of members [MEM-3]', () => {
           full: false,
           offload: false,
         },
-        ...{ sinceMillis: 0, quotaBytes: 1, freeBytes: 1, objects: 0, name: `n${n}`, address: 'a:1' },
+        ...{
+          sinceMillis: 0,
+          changed: state.revision + 1,
+          quotaBytes: 1,
+          freeBytes: 1,
+          objects: 0,
+          name: `n${n}`,
+          address: 'a:1',
+        },
       };
       operations.push({ key: memberKey(id(n)), value: encodeMember(record) });
     }
