@@ -22,7 +22,9 @@ afterAll(async () => {
 
 /** Holds a lock until it is told to end. */
 async function holder(name: string): Promise<Started> {
-  const held = new Started(['lock', name, ...SAY, 'console.log("held"); setInterval(() => {}, 1e6)'], { env });
+  const held = new Started(['lock', name, ...SAY, 'console.log("held"); setInterval(() => {}, 1e6)'], {
+    env,
+  });
   await held.says(/held/);
   return held;
 }
@@ -54,7 +56,9 @@ describe('gramline lock', () => {
 
   it('holds a lock together with others that share it', async () => {
     const shared = ['lock', 'both', '--shared', '--wait', '0'];
-    const other = new Started([...shared, ...SAY, 'console.log("held"); setInterval(() => {}, 1e6)'], { env });
+    const other = new Started([...shared, ...SAY, 'console.log("held"); setInterval(() => {}, 1e6)'], {
+      env,
+    });
     await other.says(/held/);
     expect((await gramline([...shared, '--', 'true'], { env })).code).toBe(0);
     expect((await gramline(['lock', 'both', '--wait', '0', '--', 'true'], { env })).code).toBe(1);
@@ -62,7 +66,8 @@ describe('gramline lock', () => {
   });
 
   it('passes signals on to the command', async () => {
-    const say = 'process.on("SIGHUP", () => process.exit(5)); console.log("held"); setInterval(() => {}, 1e6)';
+    const say =
+      'process.on("SIGHUP", () => process.exit(5)); console.log("held"); setInterval(() => {}, 1e6)';
     const held = new Started(['lock', 'signal', ...SAY, say], { env });
     await held.says(/held/);
     expect((await held.end('SIGHUP')).code).toBe(5);
