@@ -38,16 +38,16 @@ describe('the checker of locks', () => {
   });
 
   it('finds a fencing token that does not grow, but for holders that share', () => {
-    const after = (first: ReturnType<typeof held>, second: ReturnType<typeof held>): string | undefined =>
+    const inTurn = (first: ReturnType<typeof held>, second: ReturnType<typeof held>): string | undefined =>
       found((checker) => {
         checker.onHeld('x', first, sure);
         checker.onHeld('y', second, sure);
       });
     const gone = { isHeld: false };
-    expect(after(held(2, gone), held(2))).toBe(Invariant.FENCING_GROWS);
-    expect(after(held(2, { ...gone, shared: true }), held(1))).toBe(Invariant.FENCING_GROWS);
-    expect(after(held(2, gone), held(1, { shared: true }))).toBe(Invariant.FENCING_GROWS);
-    expect(after(held(2, { shared: true }), held(1, { shared: true }))).toBeUndefined();
+    expect(inTurn(held(2, gone), held(2))).toBe(Invariant.FENCING_GROWS);
+    expect(inTurn(held(2, { ...gone, shared: true }), held(1))).toBe(Invariant.FENCING_GROWS);
+    expect(inTurn(held(2, gone), held(1, { shared: true }))).toBe(Invariant.FENCING_GROWS);
+    expect(inTurn(held(2, { shared: true }), held(1, { shared: true }))).toBeUndefined();
   });
 });
 
