@@ -6,12 +6,10 @@
  * Messages and failure cases: `spec/06-messages.md`, `spec/11-coordinators.md`. Joining: `admission.ts`.
  */
 
-import { equalBytes } from '../base/bytes.ts';
 import { mark, marked } from '../base/marks.ts';
 import { type Micros, micros, seconds } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import {
-  type CommitQuery,
   commitQuery,
   emptyMessage,
   encodeMessage,
@@ -41,8 +39,18 @@ import { Standing } from './member-record.ts';
 import { accountedBytes, type Member, type Membership } from './membership.ts';
 import { Pace } from './pace.ts';
 import { choosePlaces } from './placement.ts';
-import type { Clock, CloseReason, Compression, Connection, Entropy, IncomingQuery, Log } from './ports.ts';
+import type {
+  Clock,
+  CloseReason,
+  Compression,
+  Connection,
+  Entropy,
+  IncomingQuery,
+  Log,
+  StateStore,
+} from './ports.ts';
 import { Receipts } from './receipts.ts';
+import { Repair, type RepairStatus } from './repair.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
 import { every, readQuery, replyBusy, sleep } from './roles.ts';
 import type { StateWriter } from './state-writer.ts';
@@ -70,6 +78,9 @@ export interface LeaderTermOptions {
   readonly members: Membership;
   /** Commits under the epoch of this term. */
   readonly writer: StateWriter;
+  readonly state: StateStore;
+  readonly repairDelayMicros?: Micros | undefined;
+  readonly repairBytesPerSecond?: number | undefined;
   /** `host:port` of the coordinator's own front port. */
   readonly frontAddress: () => string;
 }
@@ -88,6 +99,7 @@ export class LeaderTerm {
   readonly #admission: Admission;
   readonly #book: MemberBook;
   readonly #pace: Pace;
+  readonly #repair: Repair;
   readonly #stop = new AbortController();
 
   constructor(options: LeaderTermOptions) {
@@ -102,7 +114,16 @@ export class LeaderTerm {
     this.#pace = new Pace(clock, ENTRIES_PER_TURN_MAX);
     this.#admission = new Admission({ ...options, book: this.#book, pace: this.#pace });
     for (const member of members.all) member.reservedBytes = 0;
+    this.#repair = new Repair({
+      ...{ ...options, admission: this.#admission, receipts: this.#receipts, pace: this.#pace },
+      ...{ signal: this.#stop.signal, startMicros: REJOIN_MICROS },
+      ...{ delayMicros: options.repairDelayMicros, bytesPerSecond: options.repairBytesPerSecond },
+    });
     this.#startSweeps();
+  }
+
+  get repair(): RepairStatus {
+    return this.#repair.status;
   }
 
   /** Reservations that are held. */
@@ -223,7 +244,7 @@ export class LeaderTerm {
     const { clock, catalog, members } = this.#options;
     const now = clock.now();
     const { token, hash, bytes } = message;
-    const replicas = this.#provenReplicas(message);
+    const replicas = this.#receipts.provenBy(message);
     if (replicas === undefined || replicas.length === 0) return query.reply(ResultCode.DENIED);
     const reservation = this.#reservations.get(now, token);
     // [DEFS-8] A reservation that an earlier term or process made is honoured for one lease.
@@ -241,7 +262,7 @@ export class LeaderTerm {
     // again. Asked when removals that came before are through.
     const { deletions } = this.#admission;
     const isVoid = (): boolean =>
-      (reservation === undefined && catalog.isRemoved(hash)) ||
+      (reservation === undefined && !this.#isFree(hash, replicas)) ||
       replicas.some((nodeId) => deletions.touched(nodeId, hash, reservation?.heldAt));
     const nowMillis = clock.wallMillis();
     const change = { hash, bytes, replicas, wanted: message.replicas, nowMillis, token };
@@ -262,15 +283,15 @@ export class LeaderTerm {
     query.reply(code, encodeMessage(revisionReply, { revision }));
   }
 
-  /** The nodes whose receipts hold, joined or not; undefined when any receipt is false. */
-  #provenReplicas(message: CommitQuery): Uint8Array[] | undefined {
-    const proven: Uint8Array[] = [];
-    for (const { nodeId, receipt } of message.receipts) {
-      const { token, hash, bytes } = message;
-      if (!this.#receipts.check({ nodeId, token, hash, bytes }, receipt)) return undefined;
-      if (!proven.some((other) => equalBytes(other, nodeId))) proven.push(nodeId);
-    }
-    return proven;
+  /**
+   * Whether a commit without a reservation may be true: an earlier term may have had the object removed, or
+   * replicas of it taken away as surplus [REP-5], and what it ordered is not known here.
+   */
+  #isFree(hash: Uint8Array, replicas: readonly Uint8Array[]): boolean {
+    const { catalog } = this.#options;
+    const entry = catalog.lookup(hash);
+    if (entry === undefined) return !catalog.isRemoved(hash);
+    return replicas.every((nodeId) => hasReplica(entry, nodeId));
   }
 
   #onToken(query: IncomingQuery): void {
@@ -358,7 +379,8 @@ export class LeaderTerm {
       const now = clock.now();
       this.#reservations.expire(now);
       // Commits without a reservation ask about any time.
-      if (!this.#isYoung(now)) this.#admission.deletions.forgetBefore(this.#reservations.oldestHeldAt ?? now);
+      const since = Math.min(this.#reservations.oldestHeldAt ?? now, this.#repair.oldestAt ?? now);
+      if (!this.#isYoung(now)) this.#admission.deletions.forgetBefore(micros(since));
       if (this.#book.size > 0) await this.#book.flush();
       await this.#admission.retryDeletions();
     };
