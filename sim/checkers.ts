@@ -38,6 +38,7 @@ export const Invariant = {
   WITHIN_CAPACITY: 'no node holds more than its quota',
   PLACED_WITHIN: 'no place is promised beyond what its node has free',
   LEASE_ONCE: 'no lease is held twice, nor honoured after its end',
+  REPLICATED: 'objects have as many replicas as they are to have, once repair is through',
   COMMIT_KEPT: 'no acknowledged commit is lost',
   NO_HALF_OBJECT: 'no object is visible half',
   TOTALS_TRUE: 'status counts what the catalog holds',

@@ -60,6 +60,10 @@ export interface SimClusterOptions {
   readonly slowState?: boolean;
   /** Whether flushes of the nodes' disks take time; default none. */
   readonly slowDisks?: boolean;
+  /** How long replicas count whose node went; default as in production. */
+  readonly repairDelayMillis?: number;
+  /** Default as in production. */
+  readonly repairBytesPerSecond?: number;
   /** Keys are updated after so many sealings; default as in production. */
   readonly keySealingsMax?: number;
   /** Events of one drive at most; default {@link STEPS_MAX}. */
