@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/{wire,reliability,crypto,session}/**/*.test.ts', 'test/spec/vectors.test.ts'],
+    setupFiles: ['test/support/mutation-setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',

@@ -72,6 +72,8 @@ export interface JoinedNode {
 }
 
 const NODE_QUOTA_BYTES = 1_000_000_000;
+/** An inventory that is about all that its node holds [MSG-8]. */
+export const ALL_BUCKETS: Uint8Array = new Uint8Array(8).fill(0xff);
 
 export class WireContext {
   readonly target: Target;
@@ -145,6 +147,7 @@ export class WireContext {
       quotaBytes: NODE_QUOTA_BYTES,
       freeBytes: NODE_QUOTA_BYTES,
       offload: false,
+      draining: false,
     });
     const answer = await session.ask(QueryKind.JOIN, body, 'ADM-3');
     const reply = decodeMessage(joinReply, answer.body);
@@ -190,7 +193,7 @@ export class WireContext {
     const isNode = this.target.role === 'node';
     const body = isNode
       ? encodeMessage(storeQuery, { token: this.random(8), bytes })
-      : encodeMessage(inventoryQuery, { entries: Math.ceil(bytes / 39) });
+      : encodeMessage(inventoryQuery, { entries: Math.ceil(bytes / 39), buckets: ALL_BUCKETS });
     return this.uploadFor(session, session.query(isNode ? QueryKind.STORE : QueryKind.INVENTORY, body));
   }
 

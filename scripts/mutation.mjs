@@ -1,7 +1,7 @@
 /**
  * Mutation testing of the pure rooms, on a sample: windows of lines are drawn from `src/{wire,reliability,crypto,
- * session}` by a seed, Stryker changes what stands there, and the tests of these rooms must notice. It takes half an
- * hour, so it is no part of the test run; what it found is in `ARCHITECTURE.md`. Stryker is not among the
+ * session}` by a seed, Stryker changes what stands there, and the tests of these rooms must notice. It takes an hour
+ * or more, so it is no part of the test run; what it found is in `ARCHITECTURE.md`. Stryker is not among the
  * packages of this project:
  *
  *   npm install --no-save --ignore-scripts @stryker-mutator/core@9.6.1 @stryker-mutator/vitest-runner@9.6.1

@@ -22,3 +22,4 @@ export type { Coordinator } from './nodes/coordinator.ts';
 export type { StorageNode } from './nodes/node.ts';
 export type { Log, LogFields, Rights, TransferCounts } from './nodes/ports.ts';
 export * from './open.ts';
+export type { EtcdStateOptions } from './store/open-state.ts';

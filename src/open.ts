@@ -24,7 +24,15 @@ import {
 } from './nodes/index.ts';
 import { lz4Compression } from './store/compression.ts';
 import { nodeHashing } from './store/hashing.ts';
-import { deferToTurn, machineHost, systemClock, systemEntropy, UdpTransport } from './udp/index.ts';
+import { type EtcdStateOptions, openState } from './store/open-state.ts';
+import {
+  deferToTurn,
+  machineHost,
+  reachableAddress,
+  systemClock,
+  systemEntropy,
+  UdpTransport,
+} from './udp/index.ts';
 import { plainHost } from './udp/sockets.ts';
 
 const ALL_RIGHTS: Rights = { read: true, write: true, node: true, admin: true };
@@ -56,12 +64,24 @@ export interface CommonOptions {
 export interface CoordinatorOpenOptions extends CommonOptions {
   /** `host:port`, default `0.0.0.0:7400`; port 0 takes a free one. */
   readonly listen?: string;
-  /** Directory of the catalog. */
-  readonly directory: string;
+  /** `host:port` under which others reach this coordinator; default what it listens on, or an address of this machine. */
+  readonly advertise?: string;
+  /** Directory of the catalog: short for the state `lmdb:DIRECTORY`. */
+  readonly directory?: string;
+  /** Where the catalog is kept, in place of `directory`: `lmdb:DIRECTORY`, or `etcd:URL,URL,...` of etcd 3.4 or newer. */
+  readonly state?: string;
+  /** How to reach a state in etcd. */
+  readonly etcd?: EtcdStateOptions;
+  /** The state of any other cluster is refused; 16 bytes. */
+  readonly clusterId?: Uint8Array;
   /** What nodes must know beside the cluster secret; default the cluster secret itself. */
   readonly admissionSecret?: Uint8Array;
   /** `host:port` of the seed's text protocol: unencrypted, no secret asked. Off by default. */
   readonly defsText?: string;
+  /** How long the replicas of a node that went still count before they are copied elsewhere; default 60,000. */
+  readonly repairDelayMillis?: number;
+  /** What repair may copy and check in a second; default 50,000,000. */
+  readonly repairBytesPerSecond?: number;
 }
 
 export interface NodeOpenOptions extends CommonOptions {
@@ -75,6 +95,8 @@ export interface NodeOpenOptions extends CommonOptions {
   /** What people call it, default the host's name. */
   readonly name?: string;
   readonly admissionSecret?: Uint8Array;
+  /** It wants to leave for good: it takes no new objects, and those that it holds are copied elsewhere [REP-6]. */
+  readonly draining?: boolean;
 }
 
 export interface ClientOpenOptions extends CommonOptions {
@@ -84,11 +106,20 @@ export interface ClientOpenOptions extends CommonOptions {
 const QUOTA_BYTES_DEFAULT = 10_000_000_000;
 const SILENT: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
-/** Starts a coordinator. Throws GRAMLINE_IN_USE when its port or directory is taken. */
+/**
+ * Starts a coordinator.
+ *
+ * @throws GRAMLINE_IN_USE when its port or directory is taken, GRAMLINE_INVALID when the state is another
+ *   cluster's, GRAMLINE_TIMEOUT when etcd does not answer within `etcd.waitMillis`
+ */
 export async function openCoordinator(options: CoordinatorOpenOptions): Promise<Coordinator> {
-  // Stores are loaded where they are opened: clients start sooner without.
-  const { openStateStore } = await import('./store/state-store.ts');
-  const state = await openStateStore({ directory: options.directory, entropy: systemEntropy.bytes });
+  const state = await openState({
+    state: stateOf(options),
+    clusterId: options.clusterId,
+    entropy: systemEntropy.bytes,
+    etcd: options.etcd,
+    log: options.log,
+  });
   try {
     const coordinator = await Coordinator.open({
       transport: transportOf(options),
@@ -100,6 +131,9 @@ export async function openCoordinator(options: CoordinatorOpenOptions): Promise<
       compression: lz4Compression,
       admissionSecret: admissionSecretOf(options),
       listen: options.listen ?? DEFAULT_LISTEN,
+      repairDelayMillis: options.repairDelayMillis,
+      repairBytesPerSecond: options.repairBytesPerSecond,
+      advertise: (bound) => options.advertise ?? reachableAddress(bound),
       log: options.log ?? SILENT,
     });
     const closing = closingAlso(coordinator, () => state.close());
@@ -108,6 +142,12 @@ export async function openCoordinator(options: CoordinatorOpenOptions): Promise<
     await state.close();
     throw error;
   }
+}
+
+function stateOf({ state, directory }: CoordinatorOpenOptions): string {
+  if (state !== undefined && directory === undefined) return state;
+  if (state === undefined && directory !== undefined) return `lmdb:${directory}`;
+  throw new GramlineError('GRAMLINE_INVALID', 'name the state or its directory, one of the two');
 }
 
 /** Opens the text gateway of a coordinator. Closes both when it cannot. */
@@ -137,6 +177,7 @@ async function withDefsText(
 export async function openNode(options: NodeOpenOptions): Promise<StorageNode> {
   checkCoordinators(options.coordinators);
   const log = options.log ?? SILENT;
+  // Stores are loaded where they are opened: clients start sooner without.
   const { openObjectStore } = await import('./store/object-store.ts');
   const store = await openObjectStore({
     directory: options.directory,
@@ -157,6 +198,7 @@ export async function openNode(options: NodeOpenOptions): Promise<StorageNode> {
       admissionSecret: admissionSecretOf(options),
       listen: options.listen ?? '0.0.0.0:0',
       name: options.name ?? hostname(),
+      draining: options.draining ?? false,
       log,
     });
     return closingAlso(node, () => store.close());

@@ -1,6 +1,7 @@
 /** Every process of the benchmark's own, by name. */
 
 import { echo, echoClient } from './echo.ts';
+import { etcdPlain, etcdStore } from './etcd.ts';
 import { flowSink, flowSource } from './flows.ts';
 import { client, coordinator, node } from './gramline.ts';
 import { handshakes, sessions } from './handshakes.ts';
@@ -31,6 +32,8 @@ export const roles = {
   redisClient,
   natsClient,
   natsResponder,
+  etcdStore,
+  etcdPlain,
 } satisfies Record<string, (options: never) => Promise<Role>>;
 
 export type RoleName = keyof typeof roles;

@@ -11,7 +11,7 @@ import {
   Role,
   settleQuery,
 } from '../../src/wire/index.ts';
-import { type CaseText, section } from '../case.ts';
+import { ALL_BUCKETS, type CaseText, section } from '../case.ts';
 import { expectBytes, expectThat } from '../expectations.ts';
 import type { RawSession } from '../peer.ts';
 import {
@@ -27,7 +27,7 @@ import {
 } from './coordinator-steps.ts';
 
 const texts: readonly CaseText[] = [
-  coordinatorCase('STATUS is answered, page by page', ['MSG-5', 'MSG-7'], async (context) => {
+  coordinatorCase('STATUS is answered, page by page', ['MSG-5', 'MSG-7', 'MSG-13'], async (context) => {
     const session = await context.connect();
     const first = await status(session);
     const beyond = await status(session, 0xffff_ffff);
@@ -37,6 +37,12 @@ const texts: readonly CaseText[] = [
       'no more nodes than there are',
       `${first.nodes.length}`,
     );
+    const answering = first.coordinators.filter(({ answers }) => answers).length;
+    expectThat(answering === 1, 'one coordinator that answers', `${answering}`, 'MSG-13');
+    const leading = first.coordinators.filter(({ leads }) => leads).length;
+    expectThat(leading <= 1, 'one leader at most', `${leading}`, 'MSG-13');
+    const later = beyond.coordinators.length;
+    expectThat(later === 0, 'coordinators on the first page only', `${later} behind it`, 'MSG-13');
   }),
   coordinatorCase('every JOIN gets a nonce of its own', ['ADM-3'], async (context) => {
     const session = await context.connect({ role: Role.NODE });
@@ -170,7 +176,7 @@ const texts: readonly CaseText[] = [
     await expectCode(
       session,
       QueryKind.INVENTORY,
-      encodeMessage(inventoryQuery, { entries: 1 }),
+      encodeMessage(inventoryQuery, { entries: 1, buckets: ALL_BUCKETS }),
       ResultCode.DENIED,
       'ADM-7',
     );

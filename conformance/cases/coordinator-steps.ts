@@ -24,7 +24,7 @@ import {
   whereToQuery,
   whereToReply,
 } from '../../src/wire/index.ts';
-import type { CaseText, JoinedNode, WireContext } from '../case.ts';
+import { ALL_BUCKETS, type CaseText, type JoinedNode, type WireContext } from '../case.ts';
 import { CaseFailure, expectThat } from '../expectations.ts';
 import type { RawSession } from '../peer.ts';
 import type { Upload } from '../upload.ts';
@@ -83,8 +83,13 @@ export function receiptOf(context: WireContext, nodeId: Uint8Array, { token, has
   return { nodeId, receipt };
 }
 
-export function commitBody(made: Made, receipts: readonly Receipt[]): Uint8Array {
-  return encodeMessage(commitQuery, { ...made, receipts });
+/** A COMMIT of an object that is to have so many replicas: as many as receipts come with it, or more. */
+export function commitBody(
+  { token, hash, bytes }: Made,
+  receipts: readonly Receipt[],
+  replicas = Math.max(receipts.length, 1),
+): Uint8Array {
+  return encodeMessage(commitQuery, { token, hash, bytes, replicas, receipts });
 }
 
 /** Reserves space and commits an object that a node of ours vouches for. */
@@ -160,7 +165,10 @@ export async function inventory(
       return writer.buffer;
     }),
   );
-  const id = session.query(QueryKind.INVENTORY, encodeMessage(inventoryQuery, { entries: said }));
+  const id = session.query(
+    QueryKind.INVENTORY,
+    encodeMessage(inventoryQuery, { entries: said, buckets: ALL_BUCKETS }),
+  );
   const upload: Upload = await context.uploadFor(session, id);
   await upload.deliverAll(payload);
   return (await upload.reply('DEFS-12')).code;

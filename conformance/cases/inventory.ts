@@ -210,7 +210,7 @@ const texts: readonly CaseText[] = [
     const made = await commit(context, client, [node.nodeId]);
     const again = { ...made, token: context.random(8) };
     await reserve(client, again.token);
-    const body = commitBody(again, [receiptOf(context, other.nodeId, again)]);
+    const body = commitBody(again, [receiptOf(context, other.nodeId, again)], 2);
     await expectCode(client, QueryKind.COMMIT, body, ResultCode.CONFLICT, 'DEFS-16');
     const found = await whereIs(client, made.hash);
     expectThat(found.locations.length === 2, '2 locations', `${found.locations.length}`);

@@ -41,14 +41,15 @@ function list(count: number, bytes: number): (writer: Writer) => void {
   };
 }
 
-function commit(count: number, bytes: number): Uint8Array {
+function commit(count: number, bytes: number, replicas = 1): Uint8Array {
   return body((writer) => {
     writer.zeros(46);
+    writer.u8(replicas);
     list(count, bytes)(writer);
   });
 }
 
-function join(name: Uint8Array, address: Uint8Array, offload = 0): Uint8Array {
+function join(name: Uint8Array, address: Uint8Array, offload = 0, draining = 0): Uint8Array {
   return body((writer) => {
     writer.zeros(16 + 6);
     for (const text of [name, address]) {
@@ -57,6 +58,7 @@ function join(name: Uint8Array, address: Uint8Array, offload = 0): Uint8Array {
     }
     writer.zeros(12);
     writer.u8(offload);
+    writer.u8(draining);
   });
 }
 
@@ -90,7 +92,7 @@ const SHAPES: readonly Shape[] = [
 
 /** Kinds that are refused for another reason before their body matters, unless a node asks. */
 const OF_NODES: readonly Shape[] = [
-  { name: 'INVENTORY', kind: QueryKind.INVENTORY, role: 'coordinator', body: () => new Uint8Array(6) },
+  { name: 'INVENTORY', kind: QueryKind.INVENTORY, role: 'coordinator', body: () => new Uint8Array(14) },
   { name: 'SETTLE', kind: QueryKind.SETTLE, role: 'coordinator', body: () => body(list(1, 40)) },
   { name: 'CORRUPT', kind: QueryKind.CORRUPT, role: 'coordinator', body: () => new Uint8Array(32) },
 ];
@@ -198,7 +200,7 @@ const texts: readonly CaseText[] = [
     true,
   ),
   malformed('JOIN with a flag that is none', coordinator(QueryKind.JOIN), ['MSG-3', 'QRY-9'], () =>
-    [2, 255].map((flag) => join(ascii('n'), ADDRESS, flag)),
+    [2, 255].flatMap((flag) => [join(ascii('n'), ADDRESS, flag), join(ascii('n'), ADDRESS, 0, flag)]),
   ),
   malformed('JOIN with a name above 80 bytes', coordinator(QueryKind.JOIN), ['MSG-4', 'QRY-9'], () =>
     [81, 200].map((bytes) => join(new Uint8Array(bytes).fill(0x61), ADDRESS)),
@@ -236,6 +238,9 @@ const texts: readonly CaseText[] = [
       }
     },
   },
+  malformed('COMMIT of 0 or more than 8 replicas', coordinator(QueryKind.COMMIT), ['DEFS-6', 'QRY-9'], () =>
+    [0, 9, 255].map((replicas) => commit(1, 32, replicas)),
+  ),
 ];
 
 export const messageCases = section('messages', 301, texts);

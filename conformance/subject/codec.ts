@@ -141,6 +141,18 @@ const CODECS = {
   loadNotice: wire.loadNotice,
   busyReply: wire.busyReply,
   noSpaceReply: wire.noSpaceReply,
+  notLeaderReply: wire.notLeaderReply,
+  membersQuery: wire.membersQuery,
+  membersReply: wire.membersReply,
+  digestQuery: wire.digestQuery,
+  digestReply: wire.digestReply,
+  lockQuery: wire.lockQuery,
+  lockReply: wire.lockReply,
+  unlockQuery: wire.unlockQuery,
+  sessionWriteQuery: wire.sessionWriteQuery,
+  sessionQuery: wire.sessionQuery,
+  sessionReply: wire.sessionReply,
+  copyQuery: wire.copyQuery,
 };
 
 /** The header of a record, out of the fields of a request. */

@@ -116,19 +116,20 @@ function honestAnswer(kind: number, body: Uint8Array): Uint8Array {
     case QueryKind.STATUS:
       return message('statusReply', {
         revision: 1,
+        stale: false,
         objects: 1,
         bytes: 1,
         nodesTotal: 0,
-        offload: false,
+        coordinators: [],
         nodes: [],
       });
     case QueryKind.WHERE_TO:
       return message('whereToReply', { leaseMillis: 30_000, revision: 1, locations });
     case QueryKind.WHERE_IS:
-      return message('whereIsReply', { bytes: OBJECT.length, revision: 1, locations });
+      return message('whereIsReply', { bytes: OBJECT.length, revision: 1, stale: false, locations });
     case QueryKind.WHERE_IS_MANY: {
       const answers = new Array(numberAt(body, 0, 1)).fill({ code: 0, bytes: OBJECT.length, replicas: [0] });
-      return message('whereIsManyReply', { revision: 1, locations, answers });
+      return message('whereIsManyReply', { revision: 1, stale: false, locations, answers });
     }
     case QueryKind.COMMIT:
       return message('revisionReply', { revision: 2 });

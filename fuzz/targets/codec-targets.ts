@@ -224,6 +224,7 @@ function checkView(body: Uint8Array, plain: object | string): void {
   const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
   const seen = {
     revision: view.revision,
+    stale: view.stale,
     locations: upTo(view.locations).map((index) => ({
       nodeId: view.nodeId(index),
       address: view.address(index),

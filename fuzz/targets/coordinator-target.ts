@@ -69,6 +69,8 @@ const MESSAGES: ReadonlyMap<number, readonly [MessageName, MessageName]> = new M
   [QueryKind.CORRUPT, ['hashQuery', 'emptyMessage']],
   [QueryKind.WHERE_IS_MANY, ['whereIsManyQuery', 'whereIsManyReply']],
 ]);
+/** An inventory that is about all of the node's objects. */
+const ALL_BUCKETS = new Uint8Array(8).fill(0xff);
 const KINDS = [...MESSAGES.keys()];
 
 const CoordinatorStep = {
@@ -180,6 +182,7 @@ class CoordinatorStage {
       quotaBytes: 1e9,
       freeBytes: 1e9,
       offload: false,
+      draining: false,
     };
     const joined = connection.ask(QueryKind.JOIN, encodeMessage(joinQuery, join));
     await this.pass(1_000);
@@ -204,7 +207,8 @@ class CoordinatorStage {
       },
       stop: () => undefined,
     };
-    this.asked.push(connection.ask(QueryKind.INVENTORY, content.slice(2, 8), flow));
+    const body = concatBytes(content.slice(2, 8), ALL_BUCKETS);
+    this.asked.push(connection.ask(QueryKind.INVENTORY, body, flow));
   }
 
   /** Places an object and commits it, as a client does. */
@@ -215,7 +219,8 @@ class CoordinatorStage {
     const where = { token, bytes: OBJECT_BYTES, replicas: 1, hash: undefined };
     this.asked.push(client!.ask(QueryKind.WHERE_TO, encodeMessage(whereToQuery, where)));
     const receipt = this.#receipts.make({ nodeId: NODE_ID, token, hash, bytes: OBJECT_BYTES });
-    const commit = { token, hash, bytes: OBJECT_BYTES, receipts: [{ nodeId: NODE_ID, receipt }] };
+    const receipts = [{ nodeId: NODE_ID, receipt }];
+    const commit = { token, hash, bytes: OBJECT_BYTES, replicas: 1, receipts };
     this.asked.push(client!.ask(QueryKind.COMMIT, encodeMessage(commitQuery, commit)));
     await this.pass(1_000);
   }
@@ -243,6 +248,7 @@ function checkReply({ kind, body, reply }: Asked): void {
 function bodyOf(code: number, answer: MessageName): MessageName | undefined {
   if (code === ResultCode.OK) return answer;
   if (code === ResultCode.BUSY) return 'busyReply';
+  if (code === ResultCode.NOT_LEADER) return 'notLeaderReply';
   return code === ResultCode.NO_SPACE ? 'noSpaceReply' : undefined;
 }
 

@@ -14,6 +14,8 @@ import { ADMITTING_ROLE } from '../../src/nodes/roles.ts';
 import { lz4Compression } from '../../src/store/compression.ts';
 import {
   admitReply,
+  BUCKET_MAP_BYTES,
+  digestReply,
   encodeMessage,
   joinReply,
   QueryKind,
@@ -99,6 +101,9 @@ function honestAnswer(kind: number, body: Uint8Array): Uint8Array {
       const proof = admissionProof(bestSuite(), SECRET, HANDSHAKE_HASH, NONCE, ADMITTING_ROLE);
       return encodeMessage(admitReply, { clusterId: CLUSTER, address: '10.0.0.4:1', proof });
     }
+    case QueryKind.DIGEST:
+      // Nothing is known of it: an inventory of all is to follow.
+      return encodeMessage(digestReply, { differs: new Uint8Array(BUCKET_MAP_BYTES).fill(0xff) });
     case QueryKind.SETTLE:
       // All of them are to wait.
       return encodeMessage(settleReply, { settlements: new Array<0>(body[0] ?? 0).fill(0) });
@@ -189,7 +194,7 @@ class JoiningStage {
     check(this.findings.length === 0, `the node logs ${this.findings[0]}`);
     for (const { kind, reply } of this.asked) {
       check(reply !== undefined, `the node does not answer a query of kind ${kind}`);
-      const isOther = kind !== QueryKind.DELETE;
+      const isOther = kind !== QueryKind.DELETE && kind !== QueryKind.COPY;
       check(!isOther || reply.code === ResultCode.UNSUPPORTED, `kind ${kind} is answered with ${reply.code}`);
     }
     check(this.mayLose || this.#store.objects === 1, 'an object is gone that nobody took');
@@ -249,7 +254,7 @@ export const joiningTarget: Target = {
   generate(random) {
     const honest = { operation: JoiningStep.HONEST, content: new Uint8Array(0) };
     const steps = Array.from({ length: 1 + random.integer(7) }, () => drawStep(random));
-    // JOIN, ADMIT and INVENTORY, so that something comes behind them.
+    // JOIN, ADMIT, DIGEST and INVENTORY, so that something comes behind them.
     return scriptOf(new Uint8Array(0), random.chance(0.6) ? [honest, honest, honest, ...steps] : steps);
   },
   layout: (input) => scriptLayout(input, 0, stepLayout),

@@ -170,15 +170,21 @@ export const MESSAGE_VALUES: { readonly [Name in MessageName]: (random: Random) 
   statusQuery: (random) => ({ cursor: unsigned(random, 32) }),
   statusReply: (random) => ({
     revision: unsigned(random, 48),
+    stale: random.chance(0.2),
     objects: unsigned(random, 48),
     bytes: unsigned(random, 48),
     nodesTotal: unsigned(random, 32),
-    offload: random.chance(0.5),
+    coordinators: list(random, 8, () => ({
+      address: text(random, 80),
+      leads: random.chance(0.3),
+      answers: random.chance(0.3),
+      offload: random.chance(0.5),
+    })),
     nodes: list(random, 5, () => ({
       nodeId: random.bytes(16),
       name: text(random, 80),
       address: text(random, 80),
-      state: random.integer(3),
+      state: random.integer(6),
       quotaBytes: unsigned(random, 48),
       freeBytes: unsigned(random, 48),
       objects: unsigned(random, 48),
@@ -201,6 +207,7 @@ export const MESSAGE_VALUES: { readonly [Name in MessageName]: (random: Random) 
   whereIsReply: (random) => ({
     bytes: unsigned(random, 48),
     revision: unsigned(random, 48),
+    stale: random.chance(0.2),
     locations: locations(random, 8),
   }),
   whereIsManyQuery: (random) => ({ hashes: list(random, 31, () => random.bytes(32), 1) }),
@@ -208,12 +215,13 @@ export const MESSAGE_VALUES: { readonly [Name in MessageName]: (random: Random) 
     const table = locations(random, 4);
     const replica = (): number => random.integer(table.length);
     const answers = list(random, 31, () => manyAnswer(random, table.length, replica), 1);
-    return { revision: unsigned(random, 48), locations: table, answers };
+    return { revision: unsigned(random, 48), stale: random.chance(0.2), locations: table, answers };
   },
   commitQuery: (random) => ({
     token: random.bytes(8),
     hash: random.bytes(32),
     bytes: unsigned(random, 48),
+    replicas: 1 + random.integer(8),
     receipts: list(random, 8, () => ({ nodeId: random.bytes(16), receipt: random.bytes(16) })),
   }),
   revisionReply: (random) => ({ revision: unsigned(random, 48) }),
@@ -226,6 +234,7 @@ export const MESSAGE_VALUES: { readonly [Name in MessageName]: (random: Random) 
     quotaBytes: unsigned(random, 48),
     freeBytes: unsigned(random, 48),
     offload: random.chance(0.5),
+    draining: random.chance(0.2),
   }),
   joinReply: (random) => ({ nonce: random.bytes(32) }),
   admitQuery: (random) => ({ proof: random.bytes(32) }),
@@ -234,7 +243,7 @@ export const MESSAGE_VALUES: { readonly [Name in MessageName]: (random: Random) 
     address: text(random, 80),
     proof: random.bytes(32),
   }),
-  inventoryQuery: (random) => ({ entries: unsigned(random, 48) }),
+  inventoryQuery: (random) => ({ entries: unsigned(random, 48), buckets: buckets(random) }),
   settleQuery: (random) => ({
     entries: list(random, 20, () => ({ token: random.bytes(8), hash: random.bytes(32) })),
   }),
@@ -255,7 +264,70 @@ export const MESSAGE_VALUES: { readonly [Name in MessageName]: (random: Random) 
     full: random.chance(0.5),
   }),
   busyReply: (random) => ({ retryMillis: unsigned(random, 32) }),
+  notLeaderReply: (random) => ({ epoch: unsigned(random, 48), address: text(random, 80) }),
+  membersQuery: (random) => ({
+    after: unsigned(random, 48),
+    afterId: random.bytes(16),
+    waitMillis: unsigned(random, 32),
+  }),
+  membersReply: (random) => ({
+    revision: unsigned(random, 48),
+    full: random.chance(0.2),
+    members: list(random, 5, () => ({
+      changed: unsigned(random, 48),
+      nodeId: random.bytes(16),
+      incarnation: unsigned(random, 48),
+      state: random.integer(6),
+      name: text(random, 80),
+      address: text(random, 80),
+    })),
+  }),
+  digestQuery: (random) => ({ entries: unsigned(random, 48), digests: random.bytes(512) }),
+  digestReply: (random) => ({ differs: buckets(random) }),
+  lockQuery: (random) => ({
+    name: text(random, 80) || 'a',
+    token: random.bytes(16),
+    shared: random.chance(0.5),
+    leaseMillis: unsigned(random, 32),
+    waitMillis: unsigned(random, 32),
+  }),
+  lockReply: (random) => ({
+    held: random.chance(0.5),
+    fencing: unsigned(random, 48),
+    leaseMillis: unsigned(random, 32),
+    ahead: unsigned(random, 32),
+  }),
+  unlockQuery: (random) => ({
+    name: text(random, 80) || 'a',
+    token: random.bytes(16),
+    fencing: unsigned(random, 48),
+  }),
+  sessionWriteQuery: (random) => ({
+    id: random.bytes(16),
+    token: random.bytes(16),
+    number: unsigned(random, 48),
+    lifetimeSeconds: unsigned(random, 32),
+    data: bytesUpTo(random, 640),
+  }),
+  sessionQuery: (random) => ({ id: random.bytes(16), token: random.bytes(16) }),
+  sessionReply: (random) => ({
+    number: unsigned(random, 48),
+    remainingSeconds: unsigned(random, 32),
+    stale: random.chance(0.2),
+    data: bytesUpTo(random, 640),
+  }),
+  copyQuery: (random) => ({
+    token: random.bytes(8),
+    hash: random.bytes(32),
+    bytes: unsigned(random, 48),
+    sources: locations(random, 8),
+  }),
 };
+
+/** A bit for each of 64 buckets: all, none or some. */
+function buckets(random: Random): Uint8Array {
+  return random.chance(0.5) ? new Uint8Array(8).fill(random.pick([0, 0xff])) : random.bytes(8);
+}
 
 function ends(random: Random): object {
   return {

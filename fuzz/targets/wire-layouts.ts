@@ -125,16 +125,21 @@ export function recordLayout(input: Uint8Array): Layout {
 
 // ---------------------------------------------------------------- messages
 
-/** Messages with a list: where its count stands, and how many fields an item has. */
-const LISTS: { readonly [Name in MessageName]?: readonly [countAt: number, fieldsPerItem: number] } = {
-  statusReply: [23, 10],
+/**
+ * Messages with lists: where the count of the first one stands, and how many fields an item has; then those of
+ * the list that stands right behind it.
+ */
+const LISTS: { readonly [Name in MessageName]?: readonly [countAt: number, ...fieldsPerItem: number[]] } = {
+  statusReply: [23, 5, 10],
   whereToReply: [10, 3],
-  whereIsReply: [12, 3],
+  whereIsReply: [13, 3],
   whereIsManyQuery: [0, 1],
-  whereIsManyReply: [6, 3],
-  commitQuery: [46, 2],
+  whereIsManyReply: [7, 3],
+  commitQuery: [47, 2],
   settleQuery: [0, 2],
   settleReply: [0, 1],
+  membersReply: [7, 8],
+  copyQuery: [46, 3],
 };
 
 /** What a codec reads, field by field, until it refuses. */
@@ -142,16 +147,19 @@ export function messageLayout(name: MessageName, input: Uint8Array): Layout {
   const reader = new TracingReader(input);
   codecOf(name).decode(reader);
   const { trace } = reader;
-  const list = LISTS[name];
-  const first = list === undefined ? -1 : trace.fields.findIndex(({ at }) => at === list[0]);
-  if (list === undefined || first < 0) return trace;
-  const [countAt, perItem] = list;
-  const count = numberAt(input, countAt, 1);
-  for (let index = 0; index < count; index++) {
-    const head = trace.fields[first + 1 + index * perItem];
-    const tail = trace.fields[first + (index + 1) * perItem];
-    if (head === undefined || tail === undefined) break;
-    trace.item(head.at, tail.at + tail.bytes - head.at, countAt);
+  const [firstAt = 0, ...widths] = LISTS[name] ?? [];
+  let place = trace.fields.findIndex(({ at }) => at === firstAt);
+  for (const perItem of widths) {
+    const counted = trace.fields[place];
+    if (counted === undefined) break;
+    const count = numberAt(input, counted.at, 1);
+    for (let index = 0; index < count; index++) {
+      const head = trace.fields[place + 1 + index * perItem];
+      const tail = trace.fields[place + (index + 1) * perItem];
+      if (head === undefined || tail === undefined) break;
+      trace.item(head.at, tail.at + tail.bytes - head.at, counted.at);
+    }
+    place += 1 + count * perItem;
   }
   return trace;
 }

@@ -74,7 +74,7 @@ field('credit_complete', 'uint8', 'Complete')
 -- One field for each name in the messages.
 local FIELD_TYPES = {
   u8 = 'uint8', u16 = 'uint16', u32 = 'uint32', u48 = 'uint64', flag = 'uint8', bytes = 'bytes', text = 'string',
-  optional = 'uint8', by_code = 'uint8',
+  optional = 'uint8', by_code = 'uint8', data = 'bytes',
 }
 local function declare(layout)
   for _, entry in ipairs(layout or {}) do

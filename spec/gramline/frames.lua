@@ -85,6 +85,10 @@ function Cursor:layout(tree, layout)
       self:bytes(tree, name, detail)
     elseif type == 'text' then
       self:text(tree, name, NAME_BYTES_MAX)
+    elseif type == 'data' then
+      local count = self:take(2):uint()
+      if count > detail then bad('too many bytes of ' .. title) end
+      if count > 0 then self:bytes(tree, name, count) end
     elseif type == 'list' then
       local start = self.at
       local count = self:take(1):uint()
@@ -116,10 +120,10 @@ local read_frame = {}
 local function name_in(names, number) return names[number] or tostring(number) end
 
 -- A body by its layout, or as bytes where none is known.
-local function read_body(c, tree, layout)
+local function read_body(c, tree, layout, may_be_missing)
   local count = c:number(tree, 'body_length', 2)
   if count > BODY_BYTES_MAX then bad('body too long') end
-  if count == 0 and layout == messages.reply_layout(nil, 7) then return end -- BUSY without a time
+  if count == 0 and may_be_missing then return end -- BUSY without a time, NOT_LEADER without a leader
   local range = count > 0 and c:take(count) or nil
   local body = range and tree:add(f.body, range) or tree
   if not layout then return end

@@ -182,6 +182,10 @@ export const MESSAGE_NAMES: Names = {
   idleMillis: 'idleTimeMs',
   leaseMillis: 'leaseMs',
   retryMillis: 'retryAfterMs',
+  waitMillis: 'waitMs',
+  fencing: 'fencingToken',
+  lifetimeSeconds: 'lifetimeS',
+  remainingSeconds: 'remainingS',
 };
 
 /** Packet types by number. */
@@ -231,15 +235,32 @@ export const MESSAGE_CODECS = {
   'SETTLE reply': 'settleReply',
   'CORRUPT query': 'hashQuery',
   'CORRUPT reply': 'emptyMessage',
+  'MEMBERS query': 'membersQuery',
+  'MEMBERS reply': 'membersReply',
+  'DIGEST query': 'digestQuery',
+  'DIGEST reply': 'digestReply',
+  'LOCK query': 'lockQuery',
+  'LOCK reply': 'lockReply',
+  'UNLOCK query': 'unlockQuery',
+  'UNLOCK reply': 'emptyMessage',
+  'SESSION_WRITE query': 'sessionWriteQuery',
+  'SESSION_WRITE reply': 'emptyMessage',
+  'SESSION_READ query': 'sessionQuery',
+  'SESSION_READ reply': 'sessionReply',
+  'SESSION_END query': 'sessionQuery',
+  'SESSION_END reply': 'emptyMessage',
   'STORE query': 'storeQuery',
   'STORE reply': 'storeReply',
   'READ query': 'readQuery',
   'READ reply': 'readReply',
   'DELETE query': 'hashQuery',
   'DELETE reply': 'emptyMessage',
+  'COPY query': 'copyQuery',
+  'COPY reply': 'storeReply',
   'LOAD notice': 'loadNotice',
   'BUSY body': 'busyReply',
   'NO_SPACE body': 'noSpaceReply',
+  'NOT_LEADER body': 'notLeaderReply',
 } as const;
 export type MessageTitle = keyof typeof MESSAGE_CODECS;
 

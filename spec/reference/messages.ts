@@ -2,6 +2,7 @@
 
 import type * as wire from '../../src/wire/index.ts';
 import {
+  body,
   bytes,
   type Field,
   flag,
@@ -22,6 +23,10 @@ const token = bytes(8);
 const nodeId = bytes(16);
 const receipt = bytes(16);
 const address = text(80);
+/** A bit for each of 64 buckets. */
+const buckets = bytes(8);
+/** By which a lock or a user session is held. */
+const holder = bytes(16);
 const tag = table<wire.SessionTag>({ high: u32, low: u32 });
 const locations = list(8, table<wire.Location>({ nodeId, address }));
 
@@ -69,11 +74,13 @@ const answer: Field<Answer> = {
 
 interface ManyReply {
   readonly revision: number;
+  readonly stale: boolean;
   readonly locations: readonly wire.Location[];
   readonly answers: readonly Answer[];
 }
 const manyReply = table<ManyReply>({
   revision: u48,
+  stale: flag,
   locations: list(59, table<wire.Location>({ nodeId, address })),
   answers: list(31, answer),
 });
@@ -107,7 +114,22 @@ const hashes: Field<readonly Uint8Array[]> = {
   },
 };
 
-/** By the name that the codec has in `src/wire/messages.ts`. */
+const lockName: Field<string> = {
+  put(value) {
+    refuseUnless(value !== '', 'a lock without a name');
+    return text(80).put(value);
+  },
+  get(input) {
+    const value = text(80).get(input);
+    refuseUnless(value !== '', 'a lock without a name');
+    return value;
+  },
+};
+
+/** State of a node: up, down, up and full, failed, draining, collected. */
+const state = oneOf(0, 1, 2, 3, 4, 5);
+
+/** By the name that the codec has in `src/wire`. */
 export const MESSAGES = {
   initiatorParameters: table<Loose<wire.InitiatorParameters>>({
     role: oneOf(1, 2, 3),
@@ -127,17 +149,21 @@ export const MESSAGES = {
   statusReply: table<Omit<wire.StatusReply, 'nodes'> & { readonly nodes: readonly Loose<wire.NodeStatus>[] }>(
     {
       revision: u48,
+      stale: flag,
       objects: u48,
       bytes: u48,
       nodesTotal: u32,
-      offload: flag,
+      coordinators: list(
+        8,
+        table<wire.CoordinatorStatus>({ address, leads: flag, answers: flag, offload: flag }),
+      ),
       nodes: list(
         32,
         table<Loose<wire.NodeStatus>>({
           nodeId,
           name: address,
           address,
-          state: oneOf(0, 1, 2),
+          state,
           quotaBytes: u48,
           freeBytes: u48,
           objects: u48,
@@ -150,13 +176,14 @@ export const MESSAGES = {
   whereToReply: table<wire.WhereToReply>({ leaseMillis: u32, revision: u48, locations }),
   noSpaceReply: table<wire.NoSpaceReply>({ freeBytes: u48, nodesUp: u16 }),
   hashQuery: table<wire.HashQuery>({ hash }),
-  whereIsReply: table<wire.WhereIsReply>({ bytes: u48, revision: u48, locations }),
+  whereIsReply: table<wire.WhereIsReply>({ bytes: u48, revision: u48, stale: flag, locations }),
   whereIsManyQuery: table<wire.WhereIsManyQuery>({ hashes }),
   whereIsManyReply,
   commitQuery: table<wire.CommitQuery>({
     token,
     hash,
     bytes: u48,
+    replicas,
     receipts: list(8, table<wire.Receipt>({ nodeId, receipt })),
   }),
   revisionReply: table<wire.RevisionReply>({ revision: u48 }),
@@ -169,11 +196,12 @@ export const MESSAGES = {
     quotaBytes: u48,
     freeBytes: u48,
     offload: flag,
+    draining: flag,
   }),
   joinReply: table<wire.JoinReply>({ nonce: bytes(32) }),
   admitQuery: table<wire.AdmitQuery>({ proof: bytes(32) }),
   admitReply: table<wire.AdmitReply>({ clusterId: bytes(16), address, proof: bytes(32) }),
-  inventoryQuery: table<wire.InventoryQuery>({ entries: u48 }),
+  inventoryQuery: table<wire.InventoryQuery>({ entries: u48, buckets }),
   settleQuery: table<wire.SettleQuery>({ entries: list(20, table<wire.SettleEntry>({ token, hash })) }),
   settleReply: table<{ readonly settlements: readonly number[] }>({ settlements: list(20, oneOf(0, 1, 2)) }),
   storeQuery: table<wire.StoreQuery>({ token, bytes: u48 }),
@@ -182,5 +210,50 @@ export const MESSAGES = {
   readReply: table<wire.ReadReply>({ bytes: u48 }),
   loadNotice: table<wire.LoadNotice>({ freeBytes: u48, objects: u48, full: flag }),
   busyReply: table<wire.BusyReply>({ retryMillis: u32 }),
+  notLeaderReply: table<wire.NotLeaderReply>({ epoch: u48, address }),
+  membersQuery: table<wire.MembersQuery>({ after: u48, afterId: nodeId, waitMillis: u32 }),
+  membersReply: table<
+    Omit<wire.MembersReply, 'members'> & { readonly members: readonly Loose<wire.MemberChange>[] }
+  >({
+    revision: u48,
+    full: flag,
+    members: list(
+      32,
+      table<Loose<wire.MemberChange>>({
+        changed: u48,
+        nodeId,
+        incarnation: u48,
+        state,
+        name: address,
+        address,
+      }),
+    ),
+  }),
+  digestQuery: table<wire.DigestQuery>({ entries: u48, digests: bytes(64 * 8) }),
+  digestReply: table<wire.DigestReply>({ differs: buckets }),
+  lockQuery: table<wire.LockQuery>({
+    name: lockName,
+    token: holder,
+    shared: flag,
+    leaseMillis: u32,
+    waitMillis: u32,
+  }),
+  lockReply: table<wire.LockReply>({ held: flag, fencing: u48, leaseMillis: u32, ahead: u32 }),
+  unlockQuery: table<wire.UnlockQuery>({ name: lockName, token: holder, fencing: u48 }),
+  sessionWriteQuery: table<wire.SessionWriteQuery>({
+    id: bytes(16),
+    token: holder,
+    number: u48,
+    lifetimeSeconds: u32,
+    data: body(640),
+  }),
+  sessionQuery: table<wire.SessionQuery>({ id: bytes(16), token: holder }),
+  sessionReply: table<wire.SessionReply>({
+    number: u48,
+    remainingSeconds: u32,
+    stale: flag,
+    data: body(640),
+  }),
+  copyQuery: table<wire.CopyQuery>({ token, hash, bytes: u48, sources: locations }),
 };
 export type MessageName = keyof typeof MESSAGES;

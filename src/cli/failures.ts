@@ -8,6 +8,7 @@ export const ExitCode = {
   FAILED: 1,
   /** The command line, or the environment that completes it, is wrong. */
   USAGE: 2,
+  /** No coordinator answered; or, to a coordinator, not the store of its state. */
   NO_COORDINATOR: 3,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
@@ -15,6 +16,11 @@ export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 /** The command line is wrong; the message says how it should look. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+}
+
+/** What a command cannot do without did not answer. */
+export class UnreachableError extends Error {
+  override readonly name = 'UnreachableError';
 }
 
 /** A signal ended the command before it was done. */
@@ -29,6 +35,7 @@ export function refused(message: string, cause?: unknown): GramlineError {
 
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof UsageError) return ExitCode.USAGE;
+  if (error instanceof UnreachableError) return ExitCode.NO_COORDINATOR;
   // The client wraps what each coordinator said; without a cause it is a node that did not answer.
   if (isGramlineError(error, 'GRAMLINE_NO_COORDINATOR') && error.cause !== undefined) {
     return ExitCode.NO_COORDINATOR;
@@ -42,9 +49,12 @@ export function reasonOf(error: unknown): string {
 }
 
 function sentenceOf(error: unknown): string {
-  if (error instanceof GramlineError || error instanceof UsageError || error instanceof InterruptedError) {
-    return error.message;
-  }
+  const isOurs =
+    error instanceof GramlineError ||
+    error instanceof UsageError ||
+    error instanceof UnreachableError ||
+    error instanceof InterruptedError;
+  if (isOurs) return error.message;
   if (!(error instanceof Error)) return `internal error: ${String(error)}: please report it`;
   const { code, syscall, path } = error as NodeJS.ErrnoException;
   if (syscall !== undefined && code !== undefined) {

@@ -18,7 +18,7 @@ Start here:
   gramline secret -o c.secret      a secret for a cluster of your own
 
 In the environment: GRAMLINE_COORDINATORS, GRAMLINE_SECRET_FILE, GRAMLINE_ADMISSION_SECRET_FILE.
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no coordinator answered.`;
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no coordinator (or no etcd) answered.`;
 
 /** Runs one command line; resolves to the exit code, never rejects. */
 export async function run(argv: readonly string[]): Promise<ExitCode> {

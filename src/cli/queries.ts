@@ -5,6 +5,8 @@ import { type GramlineError, isGramlineError } from '../base/errors.ts';
 import type { ClusterStatus, ObjectPlaces, Replica } from '../nodes/client.ts';
 import { NodeState } from '../wire/index.ts';
 import { parseHashArgument, parseSize } from './arguments.ts';
+import { ExitCode } from './failures.ts';
+import { Interruption } from './interruption.ts';
 import { type ClusterOptions, withClient, withOpenClient } from './options.ts';
 import { type Column, formatBytes, formatCount, formatTable, paint, print, printJson } from './output.ts';
 
@@ -49,9 +51,30 @@ export function addQueryCommands(program: Command): void {
   withClient(program.command('rm').description('remove an object from all nodes'))
     .argument('<HASH>', '64 hex digits')
     .action(remove);
+  withClient(
+    program.command('events').description('tell which nodes come, go and change, until Ctrl-C'),
+  ).action(events);
   withClient(program.command('status').description('show coordinators, nodes and what they hold')).action(
     status,
   );
+}
+
+/** Prints who comes and goes until a signal ends it. */
+async function events(options: ClusterOptions): Promise<void> {
+  const interruption = new Interruption(ExitCode.DONE);
+  const { signal } = interruption;
+  await withOpenClient(options, async (client) => {
+    try {
+      for await (const { id, name, address, incarnation, state } of client.members({ signal })) {
+        const at = new Date().toISOString();
+        const named = STATE_NAMES[state];
+        if (options.json === true) printJson({ at, node: name, id, address, incarnation, state: named });
+        else print(`${at}  ${name} at ${address}: ${paint(STATE_COLOURS[state], named)}`);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  });
 }
 
 async function whereTo(first: string, second: string | undefined, options: ClusterOptions): Promise<void> {

@@ -10,7 +10,8 @@ import type { StorageNode } from '../nodes/node.ts';
 import { DEFAULT_LISTEN, openCoordinator, openNode } from '../open.ts';
 import { ADDRESS_BYTES_MAX } from '../wire/index.ts';
 import { parseAddressArgument, parseSize } from './arguments.ts';
-import { ExitCode, reasonOf, UsageError } from './failures.ts';
+import { drain } from './drain.ts';
+import { ExitCode, reasonOf, UnreachableError, UsageError } from './failures.ts';
 import { Interruption, PARENT_DIRECTORY_VARIABLE, PARENT_PID_VARIABLE } from './interruption.ts';
 import { LOG_LEVEL_DEFAULT, logLevelOption, logOf, openLogger } from './logging.ts';
 import {
@@ -21,9 +22,8 @@ import {
   withCluster,
 } from './options.ts';
 import { formatBytes, print, printJson, remark } from './output.ts';
+import { type StateCommandOptions, stateOf, withState } from './state-options.ts';
 
-const STATE_DEFAULT = 'lmdb:gramline-state';
-const STATE_PREFIX = 'lmdb:';
 const DEFS_TEXT_DEFAULT = '127.0.0.1:7403';
 const QUOTA_DEFAULT = '10GB';
 /** How often a node that is not joined yet looks why. */
@@ -31,9 +31,9 @@ const JOIN_LOOK_MILLIS = 100;
 /** A reason that stays is told again this often. */
 const JOIN_REMIND_MILLIS = 30_000;
 
-interface CoordinatorCommandOptions extends ClusterOptions {
+interface CoordinatorCommandOptions extends ClusterOptions, StateCommandOptions {
   readonly listen: string;
-  readonly state: string;
+  readonly advertise?: string;
   readonly defsText?: string | true;
   readonly logLevel?: string;
 }
@@ -43,18 +43,23 @@ interface NodeCommandOptions extends ClusterOptions {
   readonly quota: number;
   readonly listen: string;
   readonly name?: string;
+  readonly drain?: true;
   readonly logLevel?: string;
 }
 
 export function addServeCommands(program: Command): void {
-  withCluster(
-    program.command('coordinator').description('run a coordinator: the catalog, placement, admission'),
-    {
-      coordinators: true,
-    },
+  withState(
+    withCluster(
+      program.command('coordinator').description('run a coordinator: the catalog, placement, admission'),
+      { coordinators: true },
+    ).addOption(listenOption('UDP front port', DEFAULT_LISTEN, DEFAULT_LISTEN)),
   )
-    .addOption(listenOption('UDP front port', DEFAULT_LISTEN, DEFAULT_LISTEN))
-    .addOption(new Option('--state <WHERE>', 'the catalog').default(STATE_DEFAULT, STATE_DEFAULT))
+    .addOption(
+      new Option(
+        '--advertise <HOST:PORT>',
+        'where others reach it (default: the address that it listens on)',
+      ).argParser(parseAddressArgument),
+    )
     .option(
       '--defs-text [HOST:PORT]',
       `answer the DEFS text protocol, too: unencrypted, on ${DEFS_TEXT_DEFAULT}`,
@@ -70,6 +75,7 @@ export function addServeCommands(program: Command): void {
     )
     .addOption(listenOption('UDP front port', '0.0.0.0:0', 'a free one'))
     .option('--name <NAME>', "what people call it (default: the host's name)")
+    .option('--drain', 'leave for good: have its objects copied to other nodes, then end')
     .addOption(logLevelOption())
     .action(node);
 }
@@ -81,25 +87,34 @@ function listenOption(description: string, address: string, said: string): Optio
 }
 
 async function coordinator(options: CoordinatorCommandOptions): Promise<void> {
-  const directory = stateDirectoryOf(options.state);
   const { defsText } = options;
   const textAddress = defsText === true ? DEFS_TEXT_DEFAULT : defsText;
   if (textAddress !== undefined) parseAddressArgument(textAddress);
   const interruption = new Interruption(ExitCode.DONE);
+  const { signal } = interruption;
+  const state = await stateOf(options, signal);
   const opened = await openCoordinator({
     secret: await clusterSecretOf(options),
     ...(await admissionSecretOf(options)),
     listen: options.listen,
-    directory,
+    ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
+    ...state.options,
     ...(textAddress === undefined ? {} : { defsText: textAddress }),
     log: logOf(await openLogger('coordinator', options.logLevel ?? LOG_LEVEL_DEFAULT)),
+  }).catch((error: unknown) => {
+    if (!isGramlineError(error, 'GRAMLINE_TIMEOUT')) throw error;
+    // Told to end while it waited for its state.
+    if (signal.aborted) return undefined;
+    throw new UnreachableError(error.message);
   });
+  if (opened === undefined) return;
   try {
     const { address } = opened;
-    if (options.json === true)
-      printJson({ role: 'coordinator', address, directory, defsText: textAddress ?? null });
-    else {
-      print(`coordinator ready on ${address}, catalog in ${directory}`);
+    if (options.json === true) {
+      const { directory = null, name } = state;
+      printJson({ role: 'coordinator', address, directory, state: name, defsText: textAddress ?? null });
+    } else {
+      print(`coordinator ready on ${address}, catalog in ${state.where}`);
       if (textAddress !== undefined) print(`DEFS text, unencrypted, on ${textAddress}`);
     }
     await interruption.wait();
@@ -124,6 +139,7 @@ async function node(options: NodeCommandOptions): Promise<void> {
     quotaBytes: options.quota,
     listen: options.listen,
     name,
+    draining: options.drain === true,
     log: logOf(logger),
   });
   try {
@@ -134,7 +150,8 @@ async function node(options: NodeCommandOptions): Promise<void> {
     if (options.json === true)
       printJson({ role: 'node', name, id, address, directory, quotaBytes: options.quota });
     else print(`node ${name} ready on ${address}, up to ${formatBytes(options.quota)} in ${directory}`);
-    await interruption.wait();
+    if (options.drain === true) await drain(opened, options, interruption.signal);
+    else await interruption.wait();
   } finally {
     await opened.close();
     await removeOrphanedDirectory();
@@ -178,13 +195,6 @@ function joinTrouble(error: unknown, coordinators: readonly string[]): string {
     return 'a node with the same id is up: its directory was copied, or it runs elsewhere';
   }
   return reasonOf(error);
-}
-
-function stateDirectoryOf(state: string): string {
-  if (!state.startsWith(STATE_PREFIX) || state.length === STATE_PREFIX.length) {
-    throw new UsageError(`'${state}' is no state: write lmdb:DIR`);
-  }
-  return resolve(state.slice(STATE_PREFIX.length));
 }
 
 function checkedName(name: string): string {

@@ -27,6 +27,7 @@ import {
 import { ConnectionCache, closedError } from './connection-cache.ts';
 import { CoordinatorAsker } from './coordinator-asker.ts';
 import { getObject, getObjectInto, type ObjectSink } from './get.ts';
+import { type ClusterMember, MemberFollower } from './member-follower.ts';
 import { type ObjectPlaces, type Replica, replicaOf } from './places.ts';
 import type {
   CallOptions,
@@ -44,6 +45,7 @@ import { readReply, sleep } from './roles.ts';
 import { parseHash, readOne, WhereIsBatcher, type WhereIsOutcome } from './where-is.ts';
 
 export type { ObjectSink } from './get.ts';
+export type { ClusterMember } from './member-follower.ts';
 export type { ObjectPlaces, Replica } from './places.ts';
 export type { WhereIsOutcome } from './where-is.ts';
 
@@ -312,6 +314,19 @@ export class Client {
       const { revision, stale, objects, bytes } = page;
       return { coordinators, revision, stale, nodes, objects, bytes };
     }
+  }
+
+  /**
+   * Who comes, goes and changes among the nodes, from now on: first all that are there, then each change. Goes on
+   * at another coordinator when one is lost. Ends when `signal` aborts.
+   *
+   * @throws GRAMLINE_NO_COORDINATOR, the signal's reason
+   */
+  async *members(options: Pick<CallOptions, 'signal'> = {}): AsyncGenerator<ClusterMember, void, undefined> {
+    const follower = new MemberFollower(async (body, timeoutMicros) => {
+      return (await this.#coordinators.ask(QueryKind.MEMBERS, body, { ...options, timeoutMicros })).reply;
+    });
+    for (;;) yield* await follower.next();
   }
 
   /** Asks a coordinator, another one when the session breaks. Every query here is safe to repeat. */

@@ -122,8 +122,8 @@ export class Coordinator {
       commit: (...change: Parameters<StateStore['commit']>) => this.#leadership.commit(...change),
     };
     this.#catalog = new Catalog(state, entropy.bytes(INDEX_SEED_BYTES), writer);
-    this.#members = new Membership(this.#catalog.numbers);
-    this.#stopFollowing = this.#members.follow(state);
+    this.#members = new Membership(this.#catalog.numbers, state);
+    this.#stopFollowing = this.#members.follow();
     this.#locator = new Locator(this.#catalog, this.#members, entropy);
     this.#news = new MemberNews(clock, this.#members, () => state.revision);
   }
@@ -190,6 +190,7 @@ export class Coordinator {
   /** Stops answering, and lets another lead; what is committed stays. The state store is the opener's to close. */
   async close(): Promise<void> {
     this.#stop.abort();
+    this.#news.close();
     this.#end();
     await this.#leadership.close();
     this.#stopMirror();
@@ -264,7 +265,7 @@ export class Coordinator {
       case QueryKind.STATUS:
         return this.#status(query);
       case QueryKind.MEMBERS:
-        return this.#news.answer(query, this.#stop.signal);
+        return this.#news.answer(query);
       default:
         query.reply(ResultCode.UNSUPPORTED);
     }

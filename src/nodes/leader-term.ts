@@ -31,8 +31,8 @@ import {
 import { Admission } from './admission.ts';
 import type { Catalog } from './catalog.ts';
 import { hasReplica } from './catalog-entry.ts';
+import { collectAbsent } from './collecting.ts';
 import type { DeletionOrder } from './deletions.ts';
-import { Changes } from './inventory.ts';
 import { LIVENESS_MICROS, lookAfter } from './liveness.ts';
 import { LOAD_RECORD_MICROS, MemberBook } from './member-book.ts';
 import { Standing } from './member-record.ts';
@@ -62,8 +62,6 @@ const TOMBSTONE_SWEEP_MICROS: Micros = seconds(3_600);
 const ENTRIES_PER_TURN_MAX = 2_048;
 /** So long nodes that were up have to join a new leader [LEAD-8]. */
 export const REJOIN_MICROS: Micros = seconds(5);
-/** A node that is away for longer is no member any more [MEM-5]. */
-export const COLLECT_MILLIS = 24 * 3_600_000;
 const COLLECT_SWEEP_MICROS: Micros = seconds(60);
 
 export interface LeaderTermOptions {
@@ -113,6 +111,7 @@ export class LeaderTerm {
     this.#book = new MemberBook(options.writer, (error) => this.#onFailure(error));
     this.#pace = new Pace(clock, ENTRIES_PER_TURN_MAX);
     this.#admission = new Admission({ ...options, book: this.#book, pace: this.#pace });
+    members.lead(true);
     for (const member of members.all) member.reservedBytes = 0;
     this.#repair = new Repair({
       ...{ ...options, admission: this.#admission, receipts: this.#receipts, pace: this.#pace },
@@ -140,6 +139,7 @@ export class LeaderTerm {
       member.reservedBytes = 0;
       void connection?.close();
     }
+    this.#options.members.lead(false);
   }
 
   onNotice(connection: Connection, kind: number, body: Uint8Array): void {
@@ -384,6 +384,7 @@ export class LeaderTerm {
       if (this.#book.size > 0) await this.#book.flush();
       await this.#admission.retryDeletions();
     };
+    const collecting = { ...this.#options, book: this.#book, pace: this.#pace, signal };
     const pause = async (): Promise<boolean> => {
       await sleep(clock, micros(0), signal);
       return signal.aborted;
@@ -391,7 +392,7 @@ export class LeaderTerm {
     void every(clock, EXPIRY_SWEEP_MICROS, signal, sweep, onFailure);
     void every(clock, LIVENESS_MICROS, signal, () => this.#lookAfterNodes(), onFailure);
     void every(clock, LOAD_RECORD_MICROS, signal, () => this.#book.noteLoads(members.all), onFailure);
-    void every(clock, COLLECT_SWEEP_MICROS, signal, () => this.#collect(), onFailure);
+    void every(clock, COLLECT_SWEEP_MICROS, signal, () => collectAbsent(collecting), onFailure);
     void every(
       clock,
       TOMBSTONE_SWEEP_MICROS,
@@ -417,25 +418,6 @@ export class LeaderTerm {
       member.stand(Standing.FAILED, clock.wallMillis());
       this.#book.note(member);
       log.warn('a node has failed', { name: member.name, reason: 'it did not join the new leader' });
-    }
-  }
-
-  /** [MEM-5] Nodes that have been away for long are no members any more. */
-  async #collect(): Promise<void> {
-    const { members, catalog, clock, log } = this.#options;
-    const before = clock.wallMillis() - COLLECT_MILLIS;
-    const isAway = (member: Member): boolean => !member.isUp && member.connection === undefined;
-    for (const member of members.all.filter((known) => isAway(known) && known.sinceMillis <= before)) {
-      const strikes = new Changes(this.#pace);
-      for await (const { hash } of catalog.heldBy(member.nodeId, (units) => this.#pace.take(units))) {
-        if (this.#stop.signal.aborted || !isAway(member)) break;
-        await strikes.add(() => catalog.removeReplica(hash, member.nodeId));
-      }
-      const struck = await strikes.end();
-      if (this.#stop.signal.aborted || !isAway(member)) continue;
-      mark('node-collected');
-      log.warn('a node that has been away for long is forgotten', { name: member.name, struck });
-      this.#book.strike(member);
     }
   }
 

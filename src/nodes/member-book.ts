@@ -10,7 +10,7 @@ import type { StateWriter } from './state-writer.ts';
 /** Records of one commit. */
 const RECORDS_MAX = 32;
 /** The state is told of free space this often, where it has changed. */
-export const LOAD_RECORD_MICROS: Micros = seconds(10);
+export const LOAD_RECORD_MICROS: Micros = seconds(3);
 
 /** What is to be written of a node: as it is when its turn comes, or that it is gone. */
 interface Note {

@@ -31,48 +31,51 @@ export class MemberNews {
   readonly #clock: Clock;
   readonly #members: Membership;
   readonly #revision: () => number;
-  #askers = 0;
+  /** What ends the wait of each asker. */
+  readonly #waiting = new Set<() => void>();
+  #isClosed = false;
 
   /** @param revision Of the state now. */
   constructor(clock: Clock, members: Membership, revision: () => number) {
     this.#clock = clock;
     this.#members = members;
     this.#revision = revision;
+    members.onChanged(() => {
+      // What has changed just now is news to everybody.
+      for (const finish of [...this.#waiting]) finish();
+    });
   }
 
-  /** Answers MEMBERS when there is something to tell, when the wait is over, or when `signal` aborts. */
-  async answer(query: IncomingQuery, signal: AbortSignal): Promise<void> {
+  /** Nobody waits any more. */
+  close(): void {
+    this.#isClosed = true;
+    for (const finish of [...this.#waiting]) finish();
+  }
+
+  /** Answers MEMBERS when there is something to tell, or when the wait is over. */
+  async answer(query: IncomingQuery): Promise<void> {
     const message = readQuery(query, membersQuery);
     if (message === undefined) return;
-    if (this.#askers >= ASKERS_MAX) return replyBusy(query);
-    this.#askers += 1;
-    try {
-      await this.#news(message, signal);
-    } finally {
-      this.#askers -= 1;
-    }
+    if (this.#waiting.size >= ASKERS_MAX) return replyBusy(query);
+    await this.#news(message);
     const full = this.#mustBeginAnew(message);
     const members = this.#page(full ? { ...message, after: 0 } : message);
     query.reply(ResultCode.OK, encodeMessage(membersReply, { revision: this.#revision(), full, members }));
   }
 
   /** Resolves when there is something to tell, or nothing to wait for any more. */
-  #news(message: MembersQuery, signal: AbortSignal): Promise<void> {
-    const isNews = (): boolean => this.#mustBeginAnew(message) || this.#isNewer(message);
+  #news(message: MembersQuery): Promise<void> {
+    const isNews = this.#mustBeginAnew(message) || this.#isNewer(message);
     const waitMicros = micros(Math.min(WAIT_MICROS_MAX, message.waitMillis * 1_000));
-    if (isNews() || waitMicros === 0 || signal.aborted) return Promise.resolve();
+    if (isNews || waitMicros === 0 || this.#isClosed) return Promise.resolve();
     return new Promise((resolve) => {
       const finish = (): void => {
         timer.cancel();
-        stopListening();
-        signal.removeEventListener('abort', finish);
+        this.#waiting.delete(finish);
         resolve();
       };
       const timer = this.#clock.setTimer(micros(this.#clock.now() + waitMicros), finish);
-      const stopListening = this.#members.onChanged(() => {
-        if (isNews()) finish();
-      });
-      signal.addEventListener('abort', finish, { once: true });
+      this.#waiting.add(finish);
     });
   }
 

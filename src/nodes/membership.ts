@@ -1,9 +1,8 @@
 /**
  * The nodes that a coordinator knows: who is up, how much room each has, what is reserved there.
  *
- * The leader hears from the nodes themselves, and writes who they are into the shared state; every
- * coordinator reads there who the others are [MEM-1]. Of a node whose session is here, the state
- * says nothing that is newer.
+ * The leader hears from the nodes themselves, and writes who they are into the shared state; every other
+ * coordinator reads it there [MEM-1].
  */
 
 import { toHex } from '../base/bytes.ts';
@@ -143,18 +142,25 @@ export class Membership {
   #collected: CollectedMember[] = [];
   /** Nodes that were collected up to this revision are not all remembered. */
   #forgottenUpTo = 0;
-  #onChanged = new Set<() => void>();
+  readonly #onChanged = new Set<() => void>();
+  readonly #state: StateStore | undefined;
+  /** Whether what is known here is newer than what the state says: at the leader, which writes that. */
+  #isAuthority = false;
 
-  /** @param numbers Those by which objects name the nodes that hold them. */
-  constructor(numbers: NodeNumbers = new NodeNumbers()) {
+  /**
+   * @param numbers Those by which objects name the nodes that hold them.
+   * @param state Where the members are read from; default: there are none but those that are admitted.
+   */
+  constructor(numbers: NodeNumbers = new NodeNumbers(), state?: StateStore) {
     this.#numbers = numbers;
+    this.#state = state;
   }
 
   /** Reads all members from the state, and follows it from then on; what is returned ends that. */
-  follow(state: StateStore): () => void {
-    for (const [key, value] of state.range(NODE_PREFIX, NODE_END, NODES_MAX)) {
-      this.#apply({ key, value, revision: state.revision });
-    }
+  follow(): () => void {
+    const state = this.#state;
+    if (state === undefined) return () => undefined;
+    this.#read(state);
     this.#forgottenUpTo = state.revision;
     return state.watch(state.revision, (changes) => {
       let isChange = false;
@@ -165,6 +171,19 @@ export class Membership {
       }
       if (isChange) for (const tell of [...this.#onChanged]) tell();
     });
+  }
+
+  /** From now on this coordinator knows better than the state, or not any more: then it believes that again. */
+  lead(isAuthority: boolean): void {
+    this.#isAuthority = isAuthority;
+    if (!isAuthority && this.#state !== undefined) this.#read(this.#state);
+  }
+
+  #read(state: StateStore): void {
+    for (const [key, value] of state.range(NODE_PREFIX, NODE_END, NODES_MAX)) {
+      const { changed = state.revision } = this.get(key.subarray(1)) ?? {};
+      this.#apply({ key, value, revision: changed });
+    }
   }
 
   /** Calls `tell` whenever the state says something new of members; what is returned ends that. */
@@ -235,9 +254,10 @@ export class Membership {
     const record = decodeMember(key, value);
     // One that a newer version wrote stays as it was.
     if (record === undefined || (this.full && this.get(record.nodeId) === undefined)) return;
+    const isNew = this.get(record.nodeId) === undefined;
     const member = this.#member(record.nodeId);
     member.changed = revision;
-    if (member.connection === undefined) Object.assign(member, record);
+    if (isNew || !this.#isAuthority) Object.assign(member, record);
   }
 
   #collect(nodeId: Uint8Array, changed: number): void {

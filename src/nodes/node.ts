@@ -27,6 +27,7 @@ import {
   settleReply,
 } from '../wire/index.ts';
 import { Copier } from './copying.ts';
+import { type ClusterMember, MemberFollower } from './member-follower.ts';
 import { sendInventory } from './node-inventory.ts';
 import { ObjectService } from './object-service.ts';
 import type {
@@ -93,6 +94,12 @@ export class StorageNode {
   #joined: Promise<void>;
   #resolveJoined!: () => void;
   #lastError: unknown;
+  /** Who else is there, by what coordinators tell: goes on at the next one. */
+  readonly #follower = new MemberFollower((body, timeoutMicros) => {
+    const connection = this.#coordinator;
+    if (connection === undefined) throw new GramlineError('GRAMLINE_CLOSED', 'this node is not joined');
+    return connection.query(QueryKind.MEMBERS, body, { timeoutMicros, signal: this.#stop.signal });
+  });
   /** Objects that were found damaged, and of which the coordinator may not know yet. */
   readonly #unreported = new Map<string, Uint8Array>();
   /** Whether there were too many of them, and no inventory has been sent since. */
@@ -131,6 +138,7 @@ export class StorageNode {
     });
     node.#staysJoined = node.#stayJoined();
     const onFailure = (error: unknown): void => node.#onFailure(error);
+    void node.#followMembers();
     void every(options.clock, LOAD_MICROS, node.#stop.signal, () => node.#reportLoad(), onFailure);
     void every(options.clock, UPKEEP_MICROS, node.#stop.signal, () => node.#upkeep(), onFailure);
     return node;
@@ -149,8 +157,18 @@ export class StorageNode {
     return this.#joined;
   }
 
+  /** How many objects it holds. */
+  get objects(): number {
+    return this.#options.store.objects;
+  }
+
   get isJoined(): boolean {
     return this.#coordinator !== undefined;
+  }
+
+  /** The nodes of the cluster, as coordinators told last. */
+  get members(): readonly ClusterMember[] {
+    return this.#follower.members;
   }
 
   /** Why the last try to join failed, if it did. */
@@ -193,7 +211,6 @@ export class StorageNode {
         log.warn(connection.isOpen ? 'the coordinator is silent' : 'the coordinator is gone', { address });
         if (connection.isOpen) connection.abandon();
       } catch (error) {
-        this.#lastError = error;
         if (signal.aborted) return;
         // [LEAD-5] Another coordinator leads, and was named.
         const leader = isGramlineError(error) ? error.leader : undefined;
@@ -203,6 +220,7 @@ export class StorageNode {
           continue;
         }
         hops = 0;
+        this.#lastError = error;
         log.warn('could not join', { address, reason: String(error) });
         await this.#renewIfStale(error);
         await sleep(clock, micros(Math.round(wait * (0.5 + entropy.fraction()))), signal);
@@ -315,6 +333,21 @@ export class StorageNode {
       this.#reportLoad();
     };
     answer(query, work, (error) => this.#onFailure(error));
+  }
+
+  /** Hears who comes and goes, from whichever coordinator this node has joined. */
+  async #followMembers(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    await this.#joined;
+    while (!signal.aborted) {
+      try {
+        await this.#follower.next();
+      } catch {
+        // Asked again where the node joins next.
+        await sleep(clock, LOAD_MICROS, signal);
+      }
+    }
   }
 
   #reportLoad(): void {

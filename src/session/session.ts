@@ -254,9 +254,9 @@ export class Session {
 
   handleTimeout(now: Micros): void {
     this.#now = now;
+    // The end of the session clears all timers, and so this loop ends, too.
     for (let timer = this.#timers.takeDue(now); timer !== undefined; timer = this.#timers.takeDue(now)) {
       this.#onTimer(now, timer);
-      if (this.#closing.state === 'closed') return;
     }
     if (this.isOpen) this.#transmitter.onTimeout(now);
   }

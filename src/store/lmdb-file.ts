@@ -74,3 +74,13 @@ function corrupt(path: string): GramlineError {
     `${path} is no database, or was cut short. Restore the directory from a backup, or choose another one.`,
   );
 }
+
+/** What made a transaction of lmdb fail: it hides the reason in a promise of its own. */
+export async function commitFailure(error: unknown): Promise<unknown> {
+  if (typeof error !== 'object' || error === null || !('commitError' in error)) return error;
+  // Rejected in the same turn as `error`; if ever it is not, the first error has to do.
+  return Promise.race([
+    Promise.resolve(error.commitError).catch((reason: unknown) => reason),
+    new Promise((resolve) => setImmediate(resolve, error)),
+  ]);
+}

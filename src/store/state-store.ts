@@ -12,7 +12,7 @@ import { randomBytes } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
-import { equalBytes, toHex, utf8 } from '../base/bytes.ts';
+import { equalBytes, utf8 } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
 import { KIB, MIB, type Micros, micros } from '../base/units.ts';
 import type {
@@ -27,7 +27,8 @@ import type {
 import { CLUSTER_ID_BYTES } from '../wire/constants.ts';
 import { ChangeFeed } from './change-feed.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
-import { checkLmdbFile } from './lmdb-file.ts';
+import { checkLmdbFile, commitFailure } from './lmdb-file.ts';
+import { newerFormat, otherCluster, STATE_FORMAT } from './state-format.ts';
 import { StateLeases } from './state-leases.ts';
 import {
   COMMITS_QUEUED_MAX,
@@ -38,9 +39,6 @@ import {
   stateClosed,
 } from './state-limits.ts';
 import { isOwnBug, storeError } from './store-errors.ts';
-
-/** Version of the keys and values that Gramline keeps in an environment. */
-export const STATE_FORMAT = 1;
 
 /**
  * Most comparisons and operations of one transaction, if it is not one commit: evaluating them holds
@@ -177,12 +175,8 @@ class LmdbStateStore implements StateStore {
     this.#clusterId = new Uint8Array(clusterId);
     this.#revision = revision;
     const wanted = this.#options.clusterId;
-    if (wanted !== undefined && !equalBytes(wanted, this.#clusterId)) {
-      throw new GramlineError(
-        'GRAMLINE_INVALID',
-        `The state in ${this.#options.directory} belongs to cluster ${toHex(this.#clusterId)}, not ${toHex(wanted)}. Choose another directory.`,
-      );
-    }
+    if (wanted !== undefined && !equalBytes(wanted, this.#clusterId))
+      throw otherCluster(this.#options.directory, this.#clusterId, wanted);
     await this.#endOldLeases();
     this.#feed = new ChangeFeed(this.#revision);
   }
@@ -296,10 +290,7 @@ class LmdbStateStore implements StateStore {
   #requireFormat(version: number | undefined): void {
     if (version === STATE_FORMAT) return;
     if (version === undefined || version < STATE_FORMAT) throw this.#unreadable();
-    throw new GramlineError(
-      'GRAMLINE_INVALID',
-      `${this.#options.directory} has format ${version}, and this Gramline knows formats up to ${STATE_FORMAT}. Start a newer Gramline.`,
-    );
+    throw newerFormat(this.#options.directory, version);
   }
 
   #unreadable(): GramlineError {
@@ -430,16 +421,6 @@ class LmdbStateStore implements StateStore {
       { cause },
     );
   }
-}
-
-/** What made a transaction of lmdb fail: it hides the reason in a promise of its own. */
-async function commitFailure(error: unknown): Promise<unknown> {
-  if (typeof error !== 'object' || error === null || !('commitError' in error)) return error;
-  // Rejected in the same turn as `error`; if ever it is not, the first error has to do.
-  return Promise.race([
-    Promise.resolve(error.commitError).catch((reason: unknown) => reason),
-    new Promise((resolve) => setImmediate(resolve, error)),
-  ]);
 }
 
 function nameOf(key: Uint8Array): string {

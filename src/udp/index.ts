@@ -3,6 +3,7 @@
 export * from './clock.ts';
 export * from './connection.ts';
 export * from './host.ts';
+export { reachableAddress } from './interfaces.ts';
 export * from './machine-host.ts';
 export * from './sockets.ts';
 export * from './transport.ts';

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { BlockList, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { formatAddress, tryParseAddress } from '../base/address.ts';
 
 /** IP and UDP headers. */
 const IPV4_OVERHEAD_BYTES = 28;
@@ -29,6 +30,20 @@ function lookUp(host: string): number | undefined {
   const mtu = name === undefined ? undefined : mtuOf(name);
   if (mtu === undefined) return undefined;
   return mtu - (isIPv6(host) ? IPV6_OVERHEAD_BYTES : IPV4_OVERHEAD_BYTES);
+}
+
+/**
+ * Where others reach what is bound to `address` (`host:port`): the same, or, where it is bound to all addresses
+ * of this machine, the first one that is not only for itself.
+ */
+export function reachableAddress(address: string): string {
+  const parsed = tryParseAddress(address);
+  if (parsed === undefined || (parsed.host !== '0.0.0.0' && parsed.host !== '::')) return address;
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const outward = all.find(
+    ({ internal, family }) => !internal && (family === 'IPv4' || parsed.host === '::'),
+  );
+  return formatAddress(outward?.address ?? '127.0.0.1', parsed.port);
 }
 
 /** The interface whose network `host` is in; an address of our own is reached through loopback. */

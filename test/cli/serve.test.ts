@@ -130,6 +130,7 @@ describe('a coordinator', () => {
         role: 'coordinator',
         address: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
         directory: path('fourth'),
+        state: `lmdb:${path('fourth')}`,
         defsText: null,
       });
       const ended = await hub.end(signal);
@@ -230,7 +231,21 @@ describe('a node', () => {
       [['node', '--directory', path('x'), '--name', 'a\nb'], /no control characters/],
       [['node', '--directory', path('x'), '--coordinators', 'nowhere'], /'nowhere' is no address/],
       [['node', '--directory', path('x'), '--log-level', 'loud'], /'loud' is no log level/],
-      [['coordinator', '--state', 'etcd:http://x'], /'etcd:http:\/\/x' is no state/],
+      [['coordinator', '--state', 'redis:x'], /'redis:x' is no state: write lmdb:DIR, or etcd:/],
+      [['coordinator', '--state', 'lmdb:'], /'lmdb:' is no state/],
+      [['coordinator', '--state', 'etcd:x'], /'x' is no URL of an etcd: write http:\/\/HOST:2379/],
+      [['coordinator', '--state', 'etcd:http://x/y'], /'http:\/\/x\/y' is no URL of an etcd/],
+      [
+        ['coordinator', '--state', 'etcd:http://me:hidden@x:2379'],
+        /^(?!.*hidden).* at x:2379 has .* in it.*: use --etcd-user and --etcd-password-file$/,
+      ],
+      [
+        ['coordinator', '--state', 'etcd:http://x', '--etcd-user', 'me'],
+        /--etcd-user needs --etcd-password-/,
+      ],
+      [['coordinator', '--etcd-user', 'me'], /--etcd-user is for a state in etcd/],
+      [['coordinator', '--cluster-id', 'abc'], /--cluster-id abc: write 32 hex digits/],
+      [['coordinator', '--state-wait', 'long'], /--state-wait long: write seconds/],
     ] as const) {
       const finished = await gramline(parameters, { env });
       expect([finished.code, reason(finished)], parameters.join(' ')).toEqual([

@@ -8,10 +8,17 @@ import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import { CIPHER_CONTEXTS_MAX } from '../../src/crypto/openssl-aead.ts';
 import { KEPT_KEYS_MAX } from '../../src/crypto/openssl-suite.ts';
 import { AEAD_TAG_BYTES, type Aead, type Suite } from '../../src/crypto/suite.ts';
+import { loadLibcrypto } from '../../src/native/libcrypto.ts';
 import { OPENSSL, rising } from './support.ts';
 
 const EMPTY = new Uint8Array(0);
 const NONCE = rising(12);
+
+describe('the openssl provider', () => {
+  it('passes its trial wherever its functions can be loaded', () => {
+    expect(OPENSSL !== undefined).toBe(loadLibcrypto() !== undefined);
+  });
+});
 
 describe.skipIf(OPENSSL === undefined)('the openssl provider, where this node program has it', () => {
   const suite = OPENSSL!;

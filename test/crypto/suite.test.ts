@@ -157,6 +157,11 @@ describe.each(SUITES)('the $name provider', (suite) => {
       expect(aead.open(nonce, rising(5), sealed.subarray(0, length), into, 0), `${length} bytes`).toBe(-1);
     }
     expect(into).toEqual(new Uint8Array(64));
+    for (let length = 0; length < AEAD_TAG_BYTES; length++) {
+      const other = rising(64, 1);
+      expect(aead.open(nonce, rising(5), sealed.subarray(0, length), other, 3)).toBe(-1);
+      expect(other, `${length} bytes hold no plaintext, so nothing is overwritten`).toEqual(rising(64, 1));
+    }
     expect(aead.open(nonce, rising(5), sealed, into, 3)).toBe(40);
     expect(into.subarray(3, 43)).toEqual(plaintext);
   });

@@ -7,6 +7,7 @@ import {
   MTU_RAISE_MICROS,
   MtuProbe,
 } from '../../src/reliability/index.ts';
+import { marksOf } from '../support/marks.ts';
 
 const SIZES = [1_200, 1_472, 8_972, 62_000];
 
@@ -85,6 +86,7 @@ describe('the datagram size', () => {
     expect(mtu.datagramBytes).toBe(1_200);
     expect(mtu.timeoutAt()).toBe(9_000 + MTU_PROBE_MICROS);
     expect(mtu.onLargeLost(micros(9_500)), 'it cannot fall further').toBe(false);
+    expect(mtu.takeProbe(micros(9_000 + MTU_PROBE_MICROS)), 'the search begins anew').toBe(62_000);
   });
 
   it('takes a burst that is lost at one instant for one loss', () => {
@@ -110,5 +112,14 @@ describe('the datagram size', () => {
     const mtu = new MtuProbe([1_200], micros(0));
     expect(mtu.timeoutAt()).toBeUndefined();
     expect(mtu.takeProbe(micros(1))).toBeUndefined();
+  });
+
+  it('leaves a mark where it rises, where a size is given up, and where it falls back', () => {
+    const mtu = new MtuProbe(SIZES, micros(0));
+    expect(marksOf(() => search(mtu, 1_500))).toEqual(['mtu-too-large', 'mtu-too-large', 'mtu-raised']);
+    const lose = (): void => {
+      for (let loss = 0; loss < MTU_BLACK_HOLE_LOSSES; loss++) mtu.onLargeLost(micros(1_000 + loss));
+    };
+    expect(marksOf(lose)).toEqual(['mtu-black-hole']);
   });
 });

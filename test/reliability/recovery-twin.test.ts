@@ -170,6 +170,20 @@ describe('sent packets', () => {
     expect(packets.positionOf(31)).toBe(packets.tail);
   });
 
+  it('begin with the oldest that is in flight', () => {
+    const packets = new SentPackets<number>();
+    for (let number = 0; number < 10; number++) packets.push(number as never, micros(0), 1, number, false);
+    const begins = (...settled: number[]): number => {
+      for (const number of settled) packets.settle(packets.positionOf(number));
+      packets.trim();
+      return packets.head;
+    };
+    expect(begins(1, 2)).toBe(0);
+    expect(begins(0)).toBe(3);
+    expect(begins(4, 5, 6, 7, 8, 9)).toBe(3);
+    expect(begins(3)).toBe(packets.tail);
+  });
+
   it('span little more than what is in flight, though one of them is never settled', () => {
     const packets = new SentPackets<number>();
     packets.push(0 as never, micros(0), 1, 0, false);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Closing } from '../../src/session/closing.ts';
 import { CloseCode, FrameType } from '../../src/wire/index.ts';
+import { marksOf } from '../support/marks.ts';
 
 const REASON = { reason: 'local', code: CloseCode.SHUTDOWN, text: 'bye' } as const;
 
@@ -16,6 +17,22 @@ describe('the end of a session', () => {
     expect(closing.takeFrame()).toEqual(frame);
   });
 
+  it('is answered by a CLOSE wherever it stands in a packet, and by nothing else', () => {
+    const packets: [boolean, readonly number[]][] = [
+      [true, [FrameType.PING, FrameType.CLOSE, 0, 0, 0]],
+      [true, [FrameType.CLOSE, 0, 0, 0, FrameType.PING]],
+      [false, []],
+      [false, [0xff]],
+    ];
+    for (const [ends, bytes] of packets) {
+      const closing = new Closing();
+      closing.start(REASON);
+      closing.takeFrame();
+      expect(closing.onPacket(Uint8Array.from(bytes)), `${bytes}`).toBe(ends);
+      expect(closing.takeFrame() === undefined, `${bytes}`).toBe(ends);
+    }
+  });
+
   it('comes once, and for a reason: anything else is our bug', () => {
     const closing = new Closing();
     expect(() => closing.finish()).toThrow('a session ends for a reason');
@@ -23,5 +40,14 @@ describe('the end of a session', () => {
     expect(() => closing.start(REASON)).toThrow('a session ends once');
     expect(closing.finish({ ...REASON, text: 'another' })).toEqual(REASON);
     expect(closing.state).toBe('closed');
+  });
+
+  it('leaves a mark where it comes by silence or refusal, and where a packet comes late', () => {
+    const marksOfEnd = (reason: 'idle' | 'refused' | 'peer') =>
+      marksOf(() => new Closing().finish({ ...REASON, reason }));
+    expect(marksOfEnd('idle')).toEqual(['session-idle']);
+    expect(marksOfEnd('refused')).toEqual(['session-refused']);
+    expect(marksOfEnd('peer')).toEqual([]);
+    expect(marksOf(() => new Closing().onPacket(Uint8Array.of(FrameType.PING)))).toEqual(['late-packet']);
   });
 });

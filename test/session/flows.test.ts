@@ -14,6 +14,7 @@ import {
   SEND_FLOW_BYTES_MAX,
 } from '../../src/session/index.ts';
 import { type Frame, FrameType, ResultCode, type SegmentPacket, Space } from '../../src/wire/index.ts';
+import { marksOf } from '../support/marks.ts';
 import { FlowReader, FlowWriter, Puppet, pattern, SessionPair, same } from '../support/session-pair.ts';
 
 const NOTHING = new Uint8Array(0);
@@ -96,6 +97,44 @@ describe('a flow', () => {
     expect(puppet.events()).toEqual([]);
     puppet.record(0, 2, 200, 100, pattern(100));
     expect(puppet.events()).toEqual([{ kind: 'readable', flowId: 0 }]);
+  });
+
+  it('that is not open, or has ended, takes no record', () => {
+    const puppet = new Puppet('initiator');
+    const id = puppet.session.query(1, NOTHING)!;
+    expect(puppet.session.writeRecord(id, record(100, -1))).toBe(false);
+    puppet.session.openSend(id, 10_000);
+    expect(puppet.session.writeRecord(id, record(100, -1))).toBe(true);
+    puppet.session.reset(id, ResultCode.IO);
+    expect(puppet.session.writeRecord(id, record(100, 0))).toBe(false);
+  });
+});
+
+describe('what a session says of its flows', () => {
+  it('is what waits to be sent: sealed, within the credit, and not sent once', () => {
+    const puppet = new Puppet('initiator');
+    const ids = [0, 1].map(() => puppet.session.query(1, NOTHING)!);
+    expect(puppet.session.unsentBytes).toBe(0);
+    for (const id of ids) {
+      puppet.session.openSend(id, 10_000);
+      puppet.session.writeRecord(id, record(500, 700));
+      puppet.session.writeRecord(id, record(700, 0));
+    }
+    expect(puppet.session.unsentBytes).toBe(2 * (1_200 + 2 * RECORD_OVERHEAD_BYTES));
+    expect(puppet.said().segments).toHaveLength(4);
+    expect(puppet.session.unsentBytes).toBe(0);
+  });
+
+  it('is what it holds: records that came early, and those that nobody has read', () => {
+    const puppet = new Puppet('initiator');
+    puppet.session.openReceive(0, true);
+    puppet.record(0, 1, 100, -1, pattern(40));
+    puppet.record(0, 2, 140, -1, pattern(60));
+    expect(puppet.session.memory.heldBytes).toBe(100);
+    puppet.record(0, 0, 0, -1, pattern(100));
+    expect(puppet.session.memory.heldBytes).toBe(200);
+    puppet.session.readRecord(0);
+    expect(puppet.session.memory.heldBytes).toBe(100);
   });
 });
 
@@ -431,8 +470,11 @@ describe('the early end of a flow', () => {
     puppet.send({ type: FrameType.STOP, flowId: 0, code: 10 });
     puppet.send({ type: FrameType.RESET, flowId: 0, code: 11 });
     puppet.events();
-    expect(puppet.session.openSend(0, 5_000)).toBe(true);
-    expect(puppet.session.openReceive(0, false)).toBeGreaterThan(0);
+    const open = (): void => {
+      expect(puppet.session.openSend(0, 5_000)).toBe(true);
+      expect(puppet.session.openReceive(0, false)).toBeGreaterThan(0);
+    };
+    expect(marksOf(open)).toEqual(['early-end', 'early-end']);
     expect(puppet.events()).toEqual([
       { kind: 'flow-ended', flowId: 0, sending: true, code: 10 },
       { kind: 'flow-ended', flowId: 0, sending: false, code: 11 },

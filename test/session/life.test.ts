@@ -56,6 +56,16 @@ describe('the life of a session', () => {
     expect(puppet.events()).toEqual([]);
   });
 
+  it('handles all that is due in one call: a timer that fires does not put off a lost query', () => {
+    const puppet = new Puppet('initiator');
+    puppet.session.query(1, Uint8Array.of(7));
+    puppet.said();
+    puppet.now += seconds(3);
+    puppet.session.handleTimeout(micros(puppet.now));
+    expect(puppet.session.nextTimeout()).toBeGreaterThan(puppet.now);
+    expect(puppet.frames()).toMatchObject([{ type: FrameType.QUERY, body: Uint8Array.of(7) }]);
+  });
+
   it('forgets refusals when the peer is heard: anyone on the path can forge one [SES-13]', () => {
     const puppet = new Puppet('initiator');
     for (let round = 0; round < 5; round++) {

@@ -134,6 +134,32 @@ describe('the path', () => {
     expect(Math.max(...sizes)).toBeLessThan(PACKET_BYTES_MAX);
   });
 
+  it.each([
+    [2 * 8_972, 8_972],
+    [2 * 8_972 - 1, 1_472],
+  ])(
+    'to a socket buffer of %i bytes is used with datagrams of %i: two of them fit [MTU-2]',
+    (windowBytes, datagramBytes) => {
+      const narrow = { ...LARGE, windowBytes };
+      const pair = SessionPair.live({
+        initiator: { local: LARGE, peer: narrow },
+        responder: { local: narrow, peer: LARGE },
+      });
+      keepSending(pair);
+      pair.run(seconds(2));
+      expect(pair.left.session.datagramBytes).toBe(datagramBytes);
+    },
+  );
+
+  it('carries datagrams of the least size to a peer that states less than any can hold [MTU-1] [FLOW-7]', () => {
+    const tiny = { ...PARAMETERS, datagramBytesMax: 100, windowBytes: 1 };
+    const pair = SessionPair.live({ initiator: { peer: tiny }, responder: { local: tiny } });
+    expect(pair.left.session.datagramBytes).toBe(1_200);
+    const { reader, state } = upload(pair, pattern(20_000));
+    pair.runUntil(() => state.delivered, seconds(10));
+    expect(same(reader.bytes, pattern(20_000))).toBe(true);
+  });
+
   it('is not filled beyond what the peer’s socket buffer holds [CC-1] [FLOW-7]', () => {
     const narrow = { ...PARAMETERS, windowBytes: 20_000 };
     const pair = SessionPair.live({

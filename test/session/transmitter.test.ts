@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { micros, millis, type PacketNumber, seconds } from '../../src/base/units.ts';
 import { SEGMENT_NUMBER_JUMP_MAX } from '../../src/reliability/index.ts';
-import { type Frame, FrameType, Space } from '../../src/wire/index.ts';
+import { type Frame, FrameType, packetLength, type SegmentPacket, Space } from '../../src/wire/index.ts';
 import { meaning, PARAMETERS, Puppet, pattern } from '../support/session-pair.ts';
 
 const NOTHING = new Uint8Array(0);
@@ -15,6 +15,12 @@ const spacesOf = (frames: readonly Frame[]) =>
 
 function record(bytes: number, dataLeft: number) {
   return { encoding: 0 as const, plainBytes: bytes, dataLeft, payload: pattern(bytes) };
+}
+
+/** Acknowledges all packets of a space up to `last`. */
+function acknowledge(puppet: Puppet, space: Space, last: number): void {
+  const ranges = [{ first: 0 as PacketNumber, last: last as PacketNumber }];
+  puppet.send({ type: FrameType.ACK, space, delayUnits: 0, ranges });
 }
 
 /** An initiator that receives flow 0, with all said that there was to say. */
@@ -118,6 +124,62 @@ describe('many frames', () => {
   });
 });
 
+describe('an ACK of many ranges', () => {
+  it('leaves less room to the frames beside it: the packet is no longer than a datagram', () => {
+    const puppet = new Puppet('responder');
+    puppet.said();
+    for (let hole = 0; hole < 40; hole++) {
+      puppet.sendNumbered(100 + 2 * hole, { type: FrameType.QUERY, id: 2 * hole, kind: 1, body: NOTHING });
+    }
+    for (let index = 0; index < 40; index++) puppet.session.reply(2 * index, 0, pattern(100));
+    const sizes: number[] = [];
+    const buffer = new Uint8Array(65_536);
+    for (;;) {
+      const sent = puppet.session.pollTransmit(micros(puppet.now), buffer);
+      if (sent === undefined) break;
+      // A packet that is too long would reach into the next datagram, and nothing would start there.
+      expect(packetLength(buffer, 0)).toBeLessThanOrEqual(1_200);
+      sizes.push(sent.bytes);
+    }
+    expect(sizes[0]).toBeGreaterThan(1_000);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(1_200);
+  });
+});
+
+describe('the probe of a timeout', () => {
+  it('is the oldest segment, though the window is full [REL-11]', () => {
+    const puppet = new Puppet('initiator');
+    const id = puppet.session.query(1, NOTHING)!;
+    puppet.session.openSend(id, 1_000_000);
+    puppet.session.writeRecord(id, record(60_000, 10_000));
+    expect(puppet.said().segments[0]).toMatchObject({ record: 0, offset: 0 });
+    acknowledge(puppet, Space.CONTROL, 1);
+    const { segments } = puppet.wait(seconds(1));
+    expect(segments.length, 'the window, and a few probes').toBeLessThan(20);
+    expect(segments).toContainEqual(expect.objectContaining({ record: 0, offset: 0 }));
+    puppet.now += seconds(2);
+    puppet.session.handleTimeout(micros(puppet.now));
+    expect(puppet.said().segments, 'one a timeout').toMatchObject([{ record: 0, offset: 0 }]);
+  });
+});
+
+describe('a flow whose lost slice has arrived after all', () => {
+  it('does not keep others waiting', () => {
+    const puppet = new Puppet('initiator');
+    const ids = [0, 1].map(() => puppet.session.query(1, NOTHING)!);
+    for (const id of ids) puppet.session.openSend(id, 1_000_000);
+    puppet.session.writeRecord(ids[0]!, record(1_000, 0));
+    expect(puppet.said().segments).toHaveLength(1);
+    acknowledge(puppet, Space.CONTROL, 1);
+    // The timeout queues the slice again; its acknowledgement comes before that can leave.
+    puppet.now += seconds(1);
+    puppet.session.handleTimeout(micros(puppet.now));
+    acknowledge(puppet, Space.SEGMENT, 0);
+    puppet.session.writeRecord(ids[1]!, record(1_000, 500_000));
+    expect(puppet.said().segments).toMatchObject([{ flowId: ids[1] }]);
+  });
+});
+
 describe('a probe of a larger datagram', () => {
   it('takes no room from the first window: segments leave beside it [MTU-2]', () => {
     const puppet = new Puppet('initiator', { local: LARGE, peer: LARGE });
@@ -127,6 +189,36 @@ describe('a probe of a larger datagram', () => {
     const { frames, segments } = puppet.said();
     expect(frames.filter(({ type }) => type === FrameType.PADDING)).toHaveLength(1);
     expect(segments.reduce((sum, { payload }) => sum + payload.length, 0)).toBeGreaterThan(8_000);
+  });
+});
+
+describe('large datagrams that vanish', () => {
+  it.each([
+    ['are noticed though small ones arrive', 100, 1_200],
+    ['are no sign of a smaller path where other large ones arrive', 3_000, 62_000],
+  ])('%s [MTU-5]', (_what, arrivingBytes, datagramBytes) => {
+    const puppet = new Puppet('initiator', { local: LARGE, peer: LARGE });
+    const [vanishing, arriving] = [0, 1].map(() => puppet.session.query(1, NOTHING)!);
+    puppet.said();
+    for (const id of [vanishing!, arriving!]) puppet.session.openSend(id, 4_000_000);
+    puppet.said();
+    // Its PING, its queries and its probe.
+    acknowledge(puppet, Space.CONTROL, 2);
+    expect(puppet.session.datagramBytes).toBe(62_000);
+    const send = (id: number, bytes: number): SegmentPacket[] => {
+      puppet.session.writeRecord(id, record(bytes, 1_000_000));
+      return puppet.wait(millis(1)).segments;
+    };
+    for (let round = 0; round < 12 && puppet.session.datagramBytes === 62_000; round++) {
+      send(vanishing!, 3_000);
+      const ranges = send(arriving!, arrivingBytes)
+        .filter(({ flowId }) => flowId === arriving)
+        .map(({ number }) => ({ first: number, last: number }));
+      puppet.now += millis(50);
+      puppet.send({ type: FrameType.ACK, space: Space.SEGMENT, delayUnits: 0, ranges });
+      puppet.wait(millis(20));
+    }
+    expect(puppet.session.datagramBytes).toBe(datagramBytes);
   });
 });
 

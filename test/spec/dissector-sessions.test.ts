@@ -221,6 +221,10 @@ describe.skipIf(trouble !== undefined)(`the frames that the dissector reads${sai
     },
   );
 
+  it('knows every kind of query', () => {
+    expect(MESSAGES.map(([kind]) => kind)).toEqual(Object.values(QueryKind));
+  });
+
   it('show the fields of every message, and what is too short or too long', async () => {
     const plaintexts: Uint8Array[] = [];
     const expected: boolean[] = [];
@@ -239,6 +243,18 @@ describe.skipIf(trouble !== undefined)(`the frames that the dissector reads${sai
       bodies(asked, (body) => ({ type: FrameType.QUERY, id, kind, body }));
       bodies(answered, (body) => ({ type: FrameType.REPLY, id, code: ResultCode.OK, body }));
     }
+    for (const [code, name, mayBeMissing] of FAILURES) {
+      const refusal = (body: Uint8Array): Frame => ({ type: FrameType.REPLY, id: 0, code, body });
+      for (const message of fc.sample(arbitraries.messages[name], { seed: code, numRuns: 20 })) {
+        const body = wire.encodeMessage(codecs.get(name) as wire.Codec<unknown>, message);
+        for (const bytes of [body, body.subarray(0, -1), Uint8Array.of(...body, 0)]) {
+          plaintexts.push(encodedFrame(refusal(bytes)));
+          expected.push(bytes !== body);
+        }
+      }
+      plaintexts.push(encodedFrame(refusal(new Uint8Array(0))));
+      expected.push(!mayBeMissing);
+    }
     const rows = await rowsOf(plaintexts);
     expect(rows.map((row) => row['gramline.bad_body']!.length > 0)).toEqual(expected);
     expect(valuesOf(rows, ['gramline.bad_frames'])).toEqual([]);
@@ -247,6 +263,13 @@ describe.skipIf(trouble !== undefined)(`the frames that the dissector reads${sai
 });
 
 const codecs = new Map<string, unknown>(Object.entries(wire));
+
+/** What failures carry, and whether they may carry nothing. */
+const FAILURES: readonly (readonly [code: ResultCode, body: MessageName, mayBeMissing: boolean])[] = [
+  [ResultCode.NO_SPACE, 'noSpaceReply', false],
+  [ResultCode.NOT_LEADER, 'notLeaderReply', true],
+  [ResultCode.BUSY, 'busyReply', true],
+];
 
 /** Every kind of query with its message and that of its reply. */
 const MESSAGES: readonly (readonly [kind: QueryKind, query: MessageName, reply: MessageName])[] = [
@@ -263,9 +286,17 @@ const MESSAGES: readonly (readonly [kind: QueryKind, query: MessageName, reply: 
   [QueryKind.SETTLE, 'settleQuery', 'settleReply'],
   [QueryKind.CORRUPT, 'hashQuery', 'emptyMessage'],
   [QueryKind.WHERE_IS_MANY, 'whereIsManyQuery', 'whereIsManyReply'],
+  [QueryKind.MEMBERS, 'membersQuery', 'membersReply'],
+  [QueryKind.DIGEST, 'digestQuery', 'digestReply'],
+  [QueryKind.LOCK, 'lockQuery', 'lockReply'],
+  [QueryKind.UNLOCK, 'unlockQuery', 'emptyMessage'],
+  [QueryKind.SESSION_WRITE, 'sessionWriteQuery', 'emptyMessage'],
+  [QueryKind.SESSION_READ, 'sessionQuery', 'sessionReply'],
+  [QueryKind.SESSION_END, 'sessionQuery', 'emptyMessage'],
   [QueryKind.STORE, 'storeQuery', 'storeReply'],
   [QueryKind.READ, 'readQuery', 'readReply'],
   [QueryKind.DELETE, 'hashQuery', 'emptyMessage'],
+  [QueryKind.COPY, 'copyQuery', 'storeReply'],
 ];
 
 function encodedFrame(frame: Frame): Uint8Array {

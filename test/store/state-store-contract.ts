@@ -1,4 +1,4 @@
-/** What every state store must do, on lmdb or in memory. */
+/** What every state store must do, on lmdb, in memory or in etcd. */
 
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -19,8 +19,21 @@ export interface StateStoreHarness {
   /** Closes the store and opens it again. */
   restart(): Promise<StateStore>;
   /** Makes the disk full, or gives it room again. */
-  fail(full: boolean): void;
+  fail(full: boolean): void | Promise<void>;
 }
+
+/** What the stores do not promise alike. */
+export interface StateStorePromises {
+  /**
+   * The revision begins at 0 and grows by one with every commit that succeeds. Otherwise it begins anywhere, commits may
+   * share one, and those that change nothing need none.
+   */
+  readonly countsCommits: boolean;
+  /** Most comparisons of one commit. */
+  readonly comparisonsMax: number;
+}
+
+const OWN_STORE: StateStorePromises = { countsCommits: true, comparisonsMax: COMMIT_PARTS_MAX };
 
 /** A commit's operations, written as texts: `undefined` removes. */
 export function changes(fields: Readonly<Record<string, string | undefined>>): StateOperation[] {
@@ -35,11 +48,23 @@ export function textAt(store: StateStore, key: string): string | undefined {
   return value === undefined ? undefined : fromUtf8(value);
 }
 
+/** As many operations as a commit may have, each on a key of its own. */
+function manyParts(): StateOperation[] {
+  return Array.from({ length: COMMIT_PARTS_MAX }, (_, index) => ({
+    key: utf8(`p${String(index).padStart(4, '0')}`),
+    value: utf8('v'),
+  }));
+}
+
 function keysIn(store: StateStore, start: string, end: string, limit = 1000): (string | undefined)[] {
   return Array.from(store.range(utf8(start), utf8(end), limit), ([key]) => fromUtf8(key));
 }
 
-export function describeStateStore(name: string, openHarness: () => Promise<StateStoreHarness>): void {
+export function describeStateStore(
+  name: string,
+  openHarness: () => Promise<StateStoreHarness>,
+  { countsCommits, comparisonsMax }: StateStorePromises = OWN_STORE,
+): void {
   async function open(): Promise<StateStoreHarness> {
     const harness = await openHarness();
     onTestFinished(() => harness.store.close());
@@ -60,20 +85,23 @@ export function describeStateStore(name: string, openHarness: () => Promise<Stat
       ]);
     });
 
-    test('the revision grows by one with every successful commit and by none with others', async () => {
+    test('the revision grows by one with every commit that changes something and by none with refused ones', async () => {
       const { store } = await open();
-      expect(store.revision).toBe(0);
-      expect(await store.commit([], changes({ a: '1' }))).toEqual({ ok: true, revision: 1 });
+      const first = store.revision + 1;
+      if (countsCommits) expect(first).toBe(1);
+      expect(await store.commit([], changes({ a: '1' }))).toEqual({ ok: true, revision: first });
       expect(await store.commit([{ key: utf8('a'), equals: undefined }], changes({ a: '2' }))).toEqual({
         ok: false,
-        revision: 1,
+        revision: first,
       });
+      const last = countsCommits ? first + 1 : first;
       expect(await store.commit([{ key: utf8('a'), equals: utf8('1') }], [])).toEqual({
         ok: true,
-        revision: 2,
+        revision: last,
       });
-      expect(store.revision).toBe(2);
+      expect(store.revision).toBe(last);
       expect(textAt(store, 'a')).toBe('1');
+      expect((await store.commit([], changes({ b: '1' }))).revision).toBe(last + 1);
     });
 
     test.each<[string, string | undefined, boolean]>([
@@ -107,6 +135,7 @@ export function describeStateStore(name: string, openHarness: () => Promise<Stat
 
     test('of commits in one turn that compare the same key the first wins', async () => {
       const { store } = await open();
+      const { revision } = store;
       const results = await Promise.all(
         Array.from({ length: 100 }, (_, index) =>
           store.commit([{ key: utf8('lock'), equals: undefined }], changes({ lock: String(index) })),
@@ -114,11 +143,12 @@ export function describeStateStore(name: string, openHarness: () => Promise<Stat
       );
       expect(results.map(({ ok }) => ok)).toEqual([true, ...new Array<boolean>(99).fill(false)]);
       expect(textAt(store, 'lock')).toBe('0');
-      expect(store.revision).toBe(1);
+      expect(store.revision).toBe(revision + 1);
     });
 
     test('a commit sees the commits before it, in the order of the calls', async () => {
       const { store } = await open();
+      const first = store.revision + 1;
       const turns = 2500;
       const results = await Promise.all(
         Array.from({ length: turns }, (_, turn) =>
@@ -128,7 +158,9 @@ export function describeStateStore(name: string, openHarness: () => Promise<Stat
           ),
         ),
       );
-      expect(results).toEqual(Array.from({ length: turns }, (_, turn) => ({ ok: true, revision: turn + 1 })));
+      expect(results).toEqual(
+        Array.from({ length: turns }, (_, turn) => ({ ok: true, revision: first + turn })),
+      );
       expect(textAt(store, 'count')).toBe(String(turns - 1));
     });
 
@@ -204,13 +236,13 @@ export function describeStateStore(name: string, openHarness: () => Promise<Stat
     test('keys, values, revision and cluster id outlast a restart', async () => {
       const harness = await open();
       await harness.store.commit([], changes({ a: '1' }));
-      await harness.store.commit([], changes({ b: '2' }));
+      const { revision } = await harness.store.commit([], changes({ b: '2' }));
       const { clusterId } = harness.store;
       expect(clusterId).toHaveLength(16);
       const store = await harness.restart();
       expect(store.clusterId).toEqual(clusterId);
-      expect([store.revision, textAt(store, 'a'), textAt(store, 'b')]).toEqual([2, '1', '2']);
-      expect((await store.commit([], [])).revision).toBe(3);
+      expect([store.revision, textAt(store, 'a'), textAt(store, 'b')]).toEqual([revision, '1', '2']);
+      expect((await store.commit([], changes({ c: '3' }))).revision).toBe(revision + 1);
     });
 
     test('the longest key and the largest commit are taken, and one byte or part more is refused', async () => {
@@ -229,11 +261,23 @@ export function describeStateStore(name: string, openHarness: () => Promise<Stat
       await expect(store.commit([{ key: new Uint8Array(), equals: undefined }], [])).rejects.toMatchObject(
         invalid,
       );
-      const parts = Array.from({ length: COMMIT_PARTS_MAX }, () => ({ key: utf8('p'), value: utf8('v') }));
+      const parts = manyParts();
       expect((await store.commit([], parts)).ok).toBe(true);
       await expect(store.commit([{ key: utf8('p'), equals: undefined }], parts)).rejects.toMatchObject(
         invalid,
       );
+      const compare = Array.from({ length: comparisonsMax }, (_, index) => ({
+        key: utf8(`n${index}`),
+        equals: undefined,
+      }));
+      const rest = parts.slice(0, COMMIT_PARTS_MAX - comparisonsMax);
+      expect((await store.commit(compare, rest)).ok).toBe(true);
+      await expect(store.commit([...compare, compare[0]!], rest)).rejects.toMatchObject(invalid);
+      // All or nothing, however many they are.
+      await store.commit([], changes({ [`n${comparisonsMax - 1}`]: '1' }));
+      const removals = rest.map(({ key }) => ({ key, value: undefined }));
+      expect((await store.commit(compare, removals)).ok).toBe(false);
+      expect([...store.range(utf8('p'), utf8('q'), COMMIT_PARTS_MAX + 1)]).toHaveLength(COMMIT_PARTS_MAX);
       const border = new Uint8Array(STATE_KEY_BYTES_MAX + 1).fill(1);
       expect([store.get(new Uint8Array()), store.get(border)]).toEqual([undefined, undefined]);
       expect([...store.range(key, utf8('z'), 1)]).toHaveLength(1);
@@ -246,24 +290,26 @@ export function describeStateStore(name: string, openHarness: () => Promise<Stat
       const waiting = Array.from({ length: COMMITS_QUEUED_MAX }, () => store.commit([], []));
       await expect(store.commit([], [])).rejects.toMatchObject({ code: 'GRAMLINE_BUSY', retryable: true });
       await Promise.all(waiting);
-      expect((await store.commit([], [])).revision).toBe(COMMITS_QUEUED_MAX + 1);
+      const { ok, revision } = await store.commit([], []);
+      expect(ok).toBe(true);
+      if (countsCommits) expect(revision).toBe(COMMITS_QUEUED_MAX + 1);
     });
 
     test('a full disk refuses commits and changes nothing, and commits go on when it has room', async () => {
       const harness = await open();
       const { store } = harness;
-      await store.commit([], changes({ a: '1' }));
-      harness.fail(true);
+      const { revision } = await store.commit([], changes({ a: '1' }));
+      await harness.fail(true);
       await expect(store.commit([], changes({ a: '2' }))).rejects.toMatchObject({
         code: 'GRAMLINE_NO_SPACE',
       });
       // However much was refused, none of it counts afterwards.
       const large = [{ key: utf8('b'), value: new Uint8Array(COMMIT_BYTES_MAX - 1) }];
-      for (let turn = 0; turn < 120; turn++)
+      for (let turn = 0; turn < (countsCommits ? 120 : 3); turn++)
         await expect(store.commit([], large)).rejects.toMatchObject({ code: 'GRAMLINE_NO_SPACE' });
-      expect([store.revision, textAt(store, 'a')]).toEqual([1, '1']);
-      harness.fail(false);
-      expect(await store.commit([], changes({ a: '2' }))).toEqual({ ok: true, revision: 2 });
+      expect([store.revision, textAt(store, 'a')]).toEqual([revision, '1']);
+      await harness.fail(false);
+      expect(await store.commit([], changes({ a: '2' }))).toEqual({ ok: true, revision: revision + 1 });
     });
 
     test('watchers hear of every change once, in order, before the commit is answered', async () => {
@@ -301,7 +347,7 @@ export function describeStateStore(name: string, openHarness: () => Promise<Stat
       expect(heard(from)).toEqual(['a', 'b']);
       expect(heard(revision)).toEqual(['b']);
       expect(heard(store.revision)).toEqual([]);
-      const parts = Array.from({ length: COMMIT_PARTS_MAX }, () => ({ key: utf8('p'), value: utf8('v') }));
+      const parts = manyParts();
       for (let commits = 0; commits * COMMIT_PARTS_MAX < 2 * HISTORY_CHANGES_MAX; commits++)
         await store.commit([], parts);
       expect(() => heard(from)).toThrowError(expect.objectContaining({ code: 'GRAMLINE_EXPIRED' }));

@@ -57,7 +57,7 @@ describe('the directory of a state store', () => {
     await store.close();
     const refusal = openStateStore({ directory, clusterId: new Uint8Array(16) });
     await expect(refusal).rejects.toMatchObject({ code: 'GRAMLINE_INVALID' });
-    await expect(refusal).rejects.toThrowError('07070707');
+    await expect(refusal).rejects.toThrowError(/(?:07){16}.*(?:00){16}/);
     await (await openStateStore({ directory, clusterId })).close();
   });
 
@@ -99,7 +99,7 @@ describe('the directory of a state store', () => {
   });
 
   test.each([
-    [[0, 0, 0, 0, 0, 0, 0, 2], 'GRAMLINE_INVALID', 'format 2'],
+    [[0, 0, 0, 0, 0, 0, 0, 2], 'GRAMLINE_INVALID', /format 2, and .* up to 1\b/],
     [[1], 'GRAMLINE_CORRUPT', 'unreadable'],
   ])('a format of %j is refused as %s', async (format, code, text) => {
     const directory = temporaryDirectory();

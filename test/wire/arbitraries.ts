@@ -197,6 +197,7 @@ const locations = fc.array(shape({ nodeId, address }), { maxLength: 8, size: 'ma
 /** A reply that fits into one body: its locations first, then as many answers as there is room for. */
 const whereIsManyReply = shape({
   revision: u48,
+  stale: fc.boolean(),
   table: fc.array(shape({ nodeId, address: fc.oneof(text(80), text(21)) }), { maxLength: 59, size: 'max' }),
   drawn: fc.array(
     shape({
@@ -207,9 +208,9 @@ const whereIsManyReply = shape({
     }),
     { minLength: 1, maxLength: 31, size: 'max' },
   ),
-}).map(({ revision, table, drawn }) => {
+}).map(({ revision, stale, table, drawn }) => {
   // Room for one answer stays.
-  let room = 1_024 - 8 - 16;
+  let room = 1_024 - 9 - 16;
   const locations = table.filter((location) => {
     room -= 17 + new TextEncoder().encode(location.address).length;
     return room >= 0;
@@ -225,8 +226,13 @@ const whereIsManyReply = shape({
       room -= found.code === 0 ? 8 + found.replicas!.length : found.code === 7 ? 5 : 1;
       return room >= 0;
     });
-  return { revision, locations, answers };
+  return { revision, stale, locations, answers };
 });
+
+const state = fc.constantFrom(0, 1, 2, 3, 4, 5);
+/** Many of the short ones fit on a page. */
+const shortOrLong = fc.oneof({ weight: 4, arbitrary: fc.constantFrom('', 'a:1') }, address);
+const lockName = address.map((name) => name || 'a');
 
 export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> } = {
   initiatorParameters: shape({
@@ -246,16 +252,20 @@ export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> }
   statusQuery: shape({ cursor: u32 }),
   statusReply: shape({
     revision: u48,
+    stale: flag,
     objects: u48,
     bytes: u48,
     nodesTotal: u32,
-    offload: flag,
+    coordinators: fc.array(shape({ address, leads: flag, answers: flag, offload: flag }), {
+      maxLength: 8,
+      size: 'max',
+    }),
     nodes: fc.array(
       shape({
         nodeId,
         name: address,
         address,
-        state: fc.constantFrom(0, 1, 2),
+        state,
         quotaBytes: u48,
         freeBytes: u48,
         objects: u48,
@@ -273,13 +283,14 @@ export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> }
   whereToReply: shape({ leaseMillis: u32, revision: u48, locations }),
   noSpaceReply: shape({ freeBytes: u48, nodesUp: u16 }),
   hashQuery: shape({ hash }),
-  whereIsReply: shape({ bytes: u48, revision: u48, locations }),
+  whereIsReply: shape({ bytes: u48, revision: u48, stale: flag, locations }),
   whereIsManyQuery: shape({ hashes: fc.array(hash, { minLength: 1, maxLength: 31, size: 'max' }) }),
   whereIsManyReply,
   commitQuery: shape({
     token,
     hash,
     bytes: u48,
+    replicas: fc.integer({ min: 1, max: 8 }),
     receipts: fc.array(shape({ nodeId, receipt: bytes(16) }), { maxLength: 8, size: 'max' }),
   }),
   revisionReply: shape({ revision: u48 }),
@@ -292,11 +303,12 @@ export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> }
     quotaBytes: u48,
     freeBytes: u48,
     offload: flag,
+    draining: flag,
   }),
   joinReply: shape({ nonce: bytes(32) }),
   admitQuery: shape({ proof: bytes(32) }),
   admitReply: shape({ clusterId: bytes(16), address, proof: bytes(32) }),
-  inventoryQuery: shape({ entries: u48 }),
+  inventoryQuery: shape({ entries: u48, buckets: bytes(8) }),
   settleQuery: shape({ entries: fc.array(shape({ token, hash }), { maxLength: 20, size: 'max' }) }),
   settleReply: shape({ settlements: fc.array(fc.constantFrom(0, 1, 2), { maxLength: 20, size: 'max' }) }),
   storeQuery: shape({ token, bytes: u48 }),
@@ -305,6 +317,31 @@ export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> }
   readReply: shape({ bytes: u48 }),
   loadNotice: shape({ freeBytes: u48, objects: u48, full: flag }),
   busyReply: shape({ retryMillis: u32 }),
+  notLeaderReply: shape({ epoch: u48, address }),
+  membersQuery: shape({ after: u48, afterId: nodeId, waitMillis: u32 }),
+  membersReply: shape({
+    revision: u48,
+    full: flag,
+    members: fc.array(
+      shape({ changed: u48, nodeId, incarnation: u48, state, name: shortOrLong, address: shortOrLong }),
+      { maxLength: 32, size: 'max' },
+    ),
+  }).map((reply) => ({ ...reply, members: fitting(reply.members, 1_024 - 8, 31) })),
+  digestQuery: shape({ entries: u48, digests: bytes(512) }),
+  digestReply: shape({ differs: bytes(8) }),
+  lockQuery: shape({ name: lockName, token: bytes(16), shared: flag, leaseMillis: u32, waitMillis: u32 }),
+  lockReply: shape({ held: flag, fencing: u48, leaseMillis: u32, ahead: u32 }),
+  unlockQuery: shape({ name: lockName, token: bytes(16), fencing: u48 }),
+  sessionWriteQuery: shape({
+    id: bytes(16),
+    token: bytes(16),
+    number: u48,
+    lifetimeSeconds: u32,
+    data: bytesUpTo(640),
+  }),
+  sessionQuery: shape({ id: bytes(16), token: bytes(16) }),
+  sessionReply: shape({ number: u48, remainingSeconds: u32, stale: flag, data: bytesUpTo(640) }),
+  copyQuery: shape({ token, hash, bytes: u48, sources: locations }),
 };
 
 // ---------------------------------------------------------------- hostile bytes
@@ -365,15 +402,28 @@ export const anyBytes: fc.Arbitrary<Uint8Array> = fc.oneof(
   },
 );
 
-/** A STATUS reply with as many of its nodes as one body holds: the coordinator cuts pages, too. */
-function fittingOneBody<Reply extends { nodes: readonly { name: string; address: string }[] }>(
-  reply: Reply,
-): Reply {
-  const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
-  let room = 1_024 - 24;
-  const fitting = reply.nodes.filter((node) => {
-    room -= 16 + 2 + bytesOf(node.name) + bytesOf(node.address) + 20;
-    return room >= 0;
+/** As many of the items as fit into `room` bytes, each of `fixedBytes` and its texts. */
+function fitting<Item extends { name?: string; address: string }>(
+  items: readonly Item[],
+  room: number,
+  fixedBytes: number,
+): Item[] {
+  const bytesOf = (text = ''): number => new TextEncoder().encode(text).length;
+  let left = room;
+  return items.filter(({ name, address }) => {
+    left -= fixedBytes + bytesOf(name) + bytesOf(address);
+    return left >= 0;
   });
-  return { ...reply, nodes: fitting };
+}
+
+/** A STATUS reply with as many of its nodes as one body holds: the coordinator cuts pages, too. */
+function fittingOneBody<
+  Reply extends {
+    coordinators: readonly { address: string }[];
+    nodes: readonly { name: string; address: string }[];
+  },
+>(reply: Reply): Reply {
+  const addresses = reply.coordinators.map(({ address }) => new TextEncoder().encode(address).length);
+  const room = addresses.reduce((left, bytes) => left - 4 - bytes, 1_024 - 25);
+  return { ...reply, nodes: fitting(reply.nodes, room, 38) };
 }

@@ -105,14 +105,15 @@ describe('frames, byte by byte', () => {
       { type: 3, code: 0, text: 'é'.repeat(100) },
     ];
     expect(decodeFrames(encode(atLimits))).toStrictEqual(atLimits);
-    const pastLimits: Frame[] = [
-      { type: 2, space: 0, delayUnits: 0, ranges: [...ranges, range(0, 0)] },
-      { type: 2, space: 0, delayUnits: 0, ranges: [] },
-      { type: 4, id: 0, kind: 0, body: new Uint8Array(1_025) },
-      { type: 0, bytes: 0 },
+    const pastLimits: [Frame, string][] = [
+      [{ type: 2, space: 0, delayUnits: 0, ranges: [...ranges, range(0, 0)] }, 'number of ack ranges'],
+      [{ type: 2, space: 0, delayUnits: 0, ranges: [] }, 'number of ack ranges'],
+      [{ type: 2, space: 2 as never, delayUnits: 0, ranges }, 'unknown space'],
+      [{ type: 4, id: 0, kind: 0, body: new Uint8Array(1_025) }, 'body too long'],
+      [{ type: 0, bytes: 0 }, 'padding of no bytes'],
     ];
-    for (const entry of pastLimits)
-      expect(() => encodeFrame(entry, new Writer(new Uint8Array(2_000)))).toThrow();
+    for (const [entry, text] of pastLimits)
+      expect(() => encodeFrame(entry, new Writer(new Uint8Array(2_000)))).toThrow(text);
   });
 
   test('padding side by side is one frame, and only padding, ACK and CLOSE ask for no acknowledgement [FRM-3]', () => {

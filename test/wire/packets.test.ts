@@ -168,6 +168,16 @@ describe('packets, byte by byte', () => {
       'trailing',
     ],
     [
+      'a reserved flag of SEGMENT',
+      '06 04 0023 01020304a5a6a7a8 000000000001 00000001 00000000 00000000 00000010 aa',
+      'reserved',
+    ],
+    [
+      'a SEGMENT shorter than its header',
+      '06 00 0021 01020304a5a6a7a8 000000000001 00000001 00000000 00000000 000000',
+      'truncated',
+    ],
+    [
       'a SEGMENT without payload',
       '06 00 0022 01020304a5a6a7a8 000000000001 00000001 00000000 00000000 00000010',
       'range',

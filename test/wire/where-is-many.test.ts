@@ -33,6 +33,7 @@ function messageOf(view: WhereIsManyView): WhereIsManyReply {
   const up = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
   return {
     revision: view.revision,
+    stale: view.stale,
     locations: up(view.locations).map((index) => ({
       nodeId: view.nodeId(index).slice(),
       address: view.address(index),
@@ -74,7 +75,7 @@ describe('the hot codec of WHERE_IS_MANY', () => {
           writer.found(found.bytes, found.replicas.length);
           for (const replica of found.replicas) writer.replica(replica);
         }
-        expect(writer.finish(reply.revision)).toEqual(encodeMessage(whereIsManyReply, reply));
+        expect(writer.finish(reply.revision, reply.stale)).toEqual(encodeMessage(whereIsManyReply, reply));
       }),
       { numRuns: 300 },
     );
@@ -131,14 +132,14 @@ describe('the hot codec of WHERE_IS_MANY', () => {
       for (let rank = 0; rank < 8; rank++) writer.replica(taken);
       taken += 1;
     }
-    const body = writer.finish(1);
+    const body = writer.finish(1, false);
     expect(body.length).toBeLessThanOrEqual(BODY_BYTES_MAX);
     expect(body.length + location.length + 16).toBeGreaterThan(BODY_BYTES_MAX);
     expect(new WhereIsManyView(body)).toMatchObject({ failure: undefined, count: taken, locations: taken });
     while (writer.failed(ResultCode.BUSY, 500)) taken += 1;
-    const full = writer.finish(1);
+    const full = writer.finish(1, true);
     expect(full.length).toBeLessThanOrEqual(BODY_BYTES_MAX);
     expect(full.length + 5).toBeGreaterThan(BODY_BYTES_MAX);
-    expect(new WhereIsManyView(full).count).toBe(taken);
+    expect(new WhereIsManyView(full)).toMatchObject({ failure: undefined, stale: true, count: taken });
   });
 });

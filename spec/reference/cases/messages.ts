@@ -9,6 +9,9 @@ const OTHER_HASH = hexOf(counting(0x20, 32));
 const TOKEN = hexOf(counting(0x70, 8));
 const NODE_ID = hexOf(counting(0x50, 16));
 const RECEIPT = hexOf(counting(0xe0, 16));
+const HOLDER = hexOf(counting(0x90, 16));
+const USER_SESSION = hexOf(counting(0xc0, 16));
+const ALL_BUCKETS = 'ff'.repeat(8);
 const U48_MAX = 2 ** 48 - 1;
 const LONGEST_TEXT = 'n'.repeat(80);
 
@@ -23,6 +26,16 @@ const NODE = {
   freeBytes: 9_999_999_999,
   objects: 12,
   offload: true,
+};
+
+const COORDINATOR = { address: '10.0.0.1:7400', leads: true, answers: false, offload: true };
+const MEMBER = {
+  changed: 77,
+  nodeId: NODE_ID,
+  incarnation: 3,
+  state: 0,
+  name: 'röhre-7',
+  address: '10.0.0.7:7400',
 };
 
 interface Example {
@@ -62,25 +75,47 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
   },
   'STATUS query': { clauses: 'MSG-1', values: [{ cursor: 0 }, { cursor: 2 ** 32 - 1 }] },
   'STATUS reply': {
-    clauses: 'MSG-1 MSG-5',
+    clauses: 'MSG-1 MSG-5 MSG-13',
     values: [
       {
         revision: 77,
+        stale: false,
         objects: 3,
         bytes: 123_456_789,
         nodesInAll: 2,
-        offload: false,
+        coordinators: [
+          COORDINATOR,
+          { address: '[fe80::1]:7400', leads: false, answers: true, offload: false },
+        ],
         nodes: [NODE, { ...NODE, name: '', state: 2, freeBytes: 0, offload: false }],
       },
       {
         revision: U48_MAX,
+        stale: true,
         objects: U48_MAX,
         bytes: U48_MAX,
         nodesInAll: 2 ** 32 - 1,
-        offload: true,
+        coordinators: [],
         nodes: [],
       },
-      { revision: 0, objects: 0, bytes: 0, nodesInAll: 1, offload: false, nodes: [{ ...NODE, state: 1 }] },
+      {
+        revision: 0,
+        stale: false,
+        objects: 0,
+        bytes: 0,
+        nodesInAll: 5,
+        coordinators: [{ ...COORDINATOR, answers: true, address: '' }],
+        nodes: [1, 2, 3, 4, 5].map((state) => ({ ...NODE, state })),
+      },
+      {
+        revision: 1,
+        stale: false,
+        objects: 1,
+        bytes: 1,
+        nodesInAll: 33,
+        coordinators: new Array(8).fill({ ...COORDINATOR, address: LONGEST_TEXT }),
+        nodes: [{ ...NODE, name: LONGEST_TEXT, address: LONGEST_TEXT }],
+      },
     ],
   },
   'WHERE_TO query': {
@@ -101,10 +136,10 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
   },
   'WHERE_IS query': { clauses: 'MSG-1', values: [{ hash: HASH }] },
   'WHERE_IS reply': {
-    clauses: 'DEFS-9',
+    clauses: 'DEFS-9 LEAD-9',
     values: [
-      { size: 4_096, revision: 6, locations: [LOCATION] },
-      { size: 0, revision: U48_MAX, locations: [] },
+      { size: 4_096, revision: 6, stale: false, locations: [LOCATION] },
+      { size: 0, revision: U48_MAX, stale: true, locations: [] },
     ],
   },
   'WHERE_IS_MANY query': {
@@ -112,10 +147,11 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
     values: [{ hashes: [HASH, OTHER_HASH] }, { hashes: new Array(31).fill(HASH) }],
   },
   'WHERE_IS_MANY reply': {
-    clauses: 'MSG-11 MSG-12 DEFS-27',
+    clauses: 'MSG-11 MSG-12 DEFS-27 LEAD-9',
     values: [
       {
         revision: 9,
+        stale: true,
         locations: [LOCATION, LOCATION_6],
         answers: [
           { code: 0, size: 70, replicas: [1, 0] },
@@ -125,19 +161,31 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
           { code: 0, size: 0, replicas: [] },
         ],
       },
-      { revision: 0, locations: [], answers: [{ code: 3 }] },
-      { revision: 0, locations: new Array(8).fill(LOCATION), answers: new Array(31).fill({ code: 8 }) },
+      { revision: 0, stale: false, locations: [], answers: [{ code: 3 }] },
+      {
+        revision: 0,
+        stale: false,
+        locations: new Array(8).fill(LOCATION),
+        answers: new Array(31).fill({ code: 8 }),
+      },
     ],
   },
   'COMMIT query': {
-    clauses: 'DEFS-8 MSG-7',
+    clauses: 'DEFS-8 MSG-7 REP-1',
     values: [
-      { token: TOKEN, hash: HASH, size: 1_000, receipts: [{ nodeId: NODE_ID, receipt: RECEIPT }] },
-      { token: TOKEN, hash: HASH, size: 0, receipts: [] },
+      {
+        token: TOKEN,
+        hash: HASH,
+        size: 1_000,
+        replicas: 2,
+        receipts: [{ nodeId: NODE_ID, receipt: RECEIPT }],
+      },
+      { token: TOKEN, hash: HASH, size: 0, replicas: 1, receipts: [] },
       {
         token: TOKEN,
         hash: HASH,
         size: 1,
+        replicas: 8,
         receipts: new Array(8).fill({ nodeId: NODE_ID, receipt: RECEIPT }),
       },
     ],
@@ -150,7 +198,7 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
   'REMOVE query': { clauses: 'MSG-1', values: [{ hash: HASH }] },
   'REMOVE reply': { clauses: 'MSG-1', values: [{}] },
   'JOIN query': {
-    clauses: 'MSG-4',
+    clauses: 'MSG-4 REP-6',
     values: [
       {
         nodeId: NODE_ID,
@@ -160,6 +208,7 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
         quotaBytes: 5_000_000_000,
         freeBytes: 4_000_000_000,
         offload: true,
+        draining: false,
       },
       {
         nodeId: NODE_ID,
@@ -169,6 +218,7 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
         quotaBytes: U48_MAX,
         freeBytes: 0,
         offload: false,
+        draining: true,
       },
     ],
   },
@@ -178,7 +228,14 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
     clauses: 'ADM-8',
     values: [{ clusterId: hexOf(counting(0x80, 16)), address: '10.0.0.7:7400', proof: HASH }],
   },
-  'INVENTORY query': { clauses: 'MSG-8', values: [{ entries: 10_000_000 }] },
+  'INVENTORY query': {
+    clauses: 'MSG-8 DIG-3',
+    values: [
+      { entries: 10_000_000, buckets: ALL_BUCKETS },
+      { entries: 0, buckets: '0100000000000080' },
+      { entries: U48_MAX, buckets: '00'.repeat(8) },
+    ],
+  },
   'INVENTORY reply': { clauses: 'MSG-1', values: [{}] },
   'SETTLE query': {
     clauses: 'MSG-9',
@@ -193,6 +250,86 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
   },
   'CORRUPT query': { clauses: 'DEFS-19', values: [{ hash: HASH }] },
   'CORRUPT reply': { clauses: 'MSG-1', values: [{}] },
+  'MEMBERS query': {
+    clauses: 'MEM-3',
+    values: [
+      { after: 77, afterId: NODE_ID, waitMs: 30_000 },
+      { after: 0, afterId: '00'.repeat(16), waitMs: 0 },
+      { after: U48_MAX, afterId: 'ff'.repeat(16), waitMs: 2 ** 32 - 1 },
+    ],
+  },
+  'MEMBERS reply': {
+    clauses: 'MEM-3 MSG-5',
+    values: [
+      { revision: 78, full: false, members: [MEMBER, { ...MEMBER, changed: 78, name: '', state: 5 }] },
+      { revision: U48_MAX, full: true, members: [] },
+      {
+        revision: 9,
+        full: true,
+        members: new Array(32).fill({ ...MEMBER, name: '', address: '' }).map((member, index) => ({
+          ...member,
+          state: index % 6,
+        })),
+      },
+      { revision: 1, full: false, members: [{ ...MEMBER, name: LONGEST_TEXT, address: LONGEST_TEXT }] },
+    ],
+  },
+  'DIGEST query': {
+    clauses: 'DIG-1',
+    values: [
+      { entries: 1, digests: `${'00'.repeat(8 * 32)}a8a9aaabacadaeaf${'00'.repeat(8 * 31)}` },
+      { entries: 0, digests: '00'.repeat(512) },
+      { entries: U48_MAX, digests: 'ff'.repeat(512) },
+    ],
+  },
+  'DIGEST reply': {
+    clauses: 'DIG-2',
+    values: [{ differs: '0000000001000080' }, { differs: 'ff'.repeat(8) }, { differs: '00'.repeat(8) }],
+  },
+  'LOCK query': {
+    clauses: 'LOCK-1',
+    values: [
+      { name: 'nightly build', token: HOLDER, shared: false, leaseMs: 30_000, waitMs: 10_000 },
+      { name: 'é', token: HOLDER, shared: true, leaseMs: 1_000, waitMs: 0 },
+      { name: LONGEST_TEXT, token: HOLDER, shared: true, leaseMs: 3_600_000, waitMs: 2 ** 32 - 1 },
+    ],
+  },
+  'LOCK reply': {
+    clauses: 'LOCK-3 LOCK-4',
+    values: [
+      { held: true, fencingToken: 12, leaseMs: 30_000, ahead: 0 },
+      { held: false, fencingToken: 0, leaseMs: 1_000, ahead: 1_023 },
+      { held: true, fencingToken: U48_MAX, leaseMs: 2 ** 32 - 1, ahead: 2 ** 32 - 1 },
+    ],
+  },
+  'UNLOCK query': {
+    clauses: 'LOCK-1 LOCK-5',
+    values: [
+      { name: 'nightly build', token: HOLDER, fencingToken: 12 },
+      { name: LONGEST_TEXT, token: HOLDER, fencingToken: 0 },
+    ],
+  },
+  'UNLOCK reply': { clauses: 'MSG-1', values: [{}] },
+  'SESSION_WRITE query': {
+    clauses: 'USR-1 USR-2',
+    values: [
+      { id: USER_SESSION, token: HOLDER, number: 1, lifetimeS: 3_600, data: '7b7d' },
+      { id: USER_SESSION, token: HOLDER, number: U48_MAX, lifetimeS: 31_536_000, data: '' },
+      { id: USER_SESSION, token: HOLDER, number: 2, lifetimeS: 1, data: 'd7'.repeat(640) },
+    ],
+  },
+  'SESSION_WRITE reply': { clauses: 'USR-4', values: [{}] },
+  'SESSION_READ query': { clauses: 'MSG-1', values: [{ id: USER_SESSION, token: HOLDER }] },
+  'SESSION_READ reply': {
+    clauses: 'USR-2 LEAD-9',
+    values: [
+      { number: 2, remainingS: 3_599, stale: false, data: '7b7d' },
+      { number: U48_MAX, remainingS: 2 ** 32 - 1, stale: true, data: 'd7'.repeat(640) },
+      { number: 1, remainingS: 0, stale: false, data: '' },
+    ],
+  },
+  'SESSION_END query': { clauses: 'MSG-1', values: [{ id: USER_SESSION, token: HOLDER }] },
+  'SESSION_END reply': { clauses: 'USR-4', values: [{}] },
   'STORE query': { clauses: 'DEFS-20', values: [{ token: TOKEN, size: 65_536 }] },
   'STORE reply': { clauses: 'DEFS-8', values: [{ hash: HASH, receipt: RECEIPT }] },
   'READ query': {
@@ -205,6 +342,20 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
   'READ reply': { clauses: 'DEFS-13', values: [{ size: 70_000 }] },
   'DELETE query': { clauses: 'ADM-5', values: [{ hash: HASH }] },
   'DELETE reply': { clauses: 'MSG-1', values: [{}] },
+  'COPY query': {
+    clauses: 'REP-4 MSG-7',
+    values: [
+      { token: TOKEN, hash: HASH, size: 1_000, sources: [LOCATION, LOCATION_6] },
+      { token: TOKEN, hash: HASH, size: 0, sources: [] },
+      {
+        token: TOKEN,
+        hash: HASH,
+        size: U48_MAX,
+        sources: new Array(8).fill({ ...LOCATION, address: LONGEST_TEXT }),
+      },
+    ],
+  },
+  'COPY reply': { clauses: 'REP-4 DEFS-20', values: [{ hash: HASH, receipt: RECEIPT }] },
   'LOAD notice': {
     clauses: 'MSG-2 MSG-3',
     values: [
@@ -214,6 +365,14 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
   },
   'BUSY body': { clauses: 'MSG-10', values: [{ retryAfterMs: 500 }, { retryAfterMs: 0 }] },
   'NO_SPACE body': { clauses: 'DEFS-5', values: [{ freeBytes: 1_000, nodesUp: 3 }] },
+  'NOT_LEADER body': {
+    clauses: 'LEAD-5',
+    values: [
+      { epoch: 4, address: '10.0.0.1:7400' },
+      { epoch: 0, address: '' },
+      { epoch: U48_MAX, address: LONGEST_TEXT },
+    ],
+  },
 };
 
 export function messageFile(): VectorFile {
@@ -232,6 +391,7 @@ export function messageFile(): VectorFile {
   addChanges(cases);
   addTexts(cases);
   addLists(cases);
+  addHolders(cases);
   return cases.file;
 }
 
@@ -245,6 +405,9 @@ function addLengths(cases: CaseList, message: string, bytes: Uint8Array): void {
   }
   read('one byte too many', join(bytes, [0]));
 }
+
+/** Where `leads` of the first coordinator stands in the first example of a STATUS reply. */
+const COORDINATOR_FLAGS_AT = 24 + 1 + 13;
 
 /** One byte of a valid message made into one that its field does not have. */
 function addChanges(cases: CaseList): void {
@@ -262,20 +425,29 @@ function addChanges(cases: CaseList): void {
   for (const flag of [2, 128, 255]) {
     change(`full = ${flag}`, 'MSG-3', 'LOAD notice', 12, flag);
     change(`has hash = ${flag}`, 'MSG-3', 'WHERE_TO query', 15, flag);
-    change(`offload of the coordinator = ${flag}`, 'MSG-3', 'STATUS reply', 22, flag);
-    change(
-      `offload of a node = ${flag}`,
-      'MSG-3',
-      'JOIN query',
-      bytesOf(encoded('JOIN query')).length - 1,
-      flag,
-    );
+    change(`stale = ${flag} of STATUS`, 'MSG-3', 'STATUS reply', 6, flag);
+    change(`leads = ${flag}`, 'MSG-3', 'STATUS reply', COORDINATOR_FLAGS_AT, flag);
+    change(`answers = ${flag}`, 'MSG-3', 'STATUS reply', COORDINATOR_FLAGS_AT + 1, flag);
+    change(`offload of the coordinator = ${flag}`, 'MSG-3', 'STATUS reply', COORDINATOR_FLAGS_AT + 2, flag);
+    change(`stale = ${flag} of WHERE_IS`, 'MSG-3', 'WHERE_IS reply', 12, flag);
+    change(`stale = ${flag} of WHERE_IS_MANY`, 'MSG-3', 'WHERE_IS_MANY reply', 6, flag);
+    change(`full = ${flag} of MEMBERS`, 'MSG-3', 'MEMBERS reply', 6, flag);
+    change(`shared = ${flag}`, 'MSG-3', 'LOCK query', 1 + 13 + 16, flag);
+    change(`held = ${flag}`, 'MSG-3', 'LOCK reply', 0, flag);
+    change(`stale = ${flag} of SESSION_READ`, 'MSG-3', 'SESSION_READ reply', 10, flag);
+    const joinEnd = bytesOf(encoded('JOIN query')).length;
+    change(`offload of a node = ${flag}`, 'MSG-3', 'JOIN query', joinEnd - 2, flag);
+    change(`draining = ${flag}`, 'MSG-3', 'JOIN query', joinEnd - 1, flag);
   }
-  for (const replicas of [0, 9, 255])
+  for (const replicas of [0, 9, 255]) {
     change(`${replicas} replicas`, 'DEFS-6', 'WHERE_TO query', 14, replicas);
-  const state = 24 + 16 + 1 + 8 + 1 + 13;
-  for (const value of [3, 255])
+    change(`${replicas} replicas of COMMIT`, 'DEFS-6', 'COMMIT query', 46, replicas);
+  }
+  const state = COORDINATOR_FLAGS_AT + 3 + (1 + 14 + 3) + 1 + 16 + 1 + 8 + 1 + 13;
+  for (const value of [6, 255]) {
     change(`state ${value} of a node`, 'MSG-3 MSG-5', 'STATUS reply', state, value);
+    change(`state ${value} of a member`, 'MSG-3 MSG-5', 'MEMBERS reply', 8 + 6 + 16 + 6, value);
+  }
   for (const value of [3, 255]) change(`settlement ${value}`, 'MSG-3 MSG-9', 'SETTLE reply', 2, value);
   change('has hash = 0, and a hash', 'PKT-4', 'WHERE_TO query', 15, 0);
 }
@@ -332,20 +504,20 @@ function addLists(cases: CaseList): void {
     'WHERE_IS reply with 9 locations',
     'MSG-7',
     'WHERE_IS reply',
-    join(new Uint8Array(12), [9], many(9, location)),
+    join(new Uint8Array(13), [9], many(9, location)),
   );
   read(
     'WHERE_IS reply that states 255 locations',
     'MSG-7 PKT-16',
     'WHERE_IS reply',
-    join(new Uint8Array(12), [255]),
+    join(new Uint8Array(13), [255]),
   );
   const receipt = join(bytesOf(NODE_ID), bytesOf(RECEIPT));
   read(
     'COMMIT query with 9 receipts',
     'MSG-7',
     'COMMIT query',
-    join(new Uint8Array(46), [9], many(9, receipt)),
+    join(new Uint8Array(46), [1, 9], many(9, receipt)),
   );
   read('WHERE_IS_MANY query without a hash', 'MSG-11', 'WHERE_IS_MANY query', Uint8Array.of(0));
   read('WHERE_IS_MANY query with 32 hashes', 'MSG-11', 'WHERE_IS_MANY query', join([32], many(32, hash)));
@@ -353,10 +525,30 @@ function addLists(cases: CaseList): void {
   read('SETTLE query with 21 entries', 'MSG-9', 'SETTLE query', join([21], many(21, entry)));
   read('SETTLE reply with 21 settlements', 'MSG-9', 'SETTLE reply', join([21], new Uint8Array(21)));
   const node = join(bytesOf(NODE_ID), [0, 0, 0], new Uint8Array(18), [0]);
-  read('STATUS reply with 33 nodes', 'MSG-7', 'STATUS reply', join(new Uint8Array(23), [33], many(33, node)));
+  read('STATUS reply with 33 nodes', 'MSG-7', 'STATUS reply', join(new Uint8Array(24), [33], many(33, node)));
+  const coordinator = Uint8Array.of(0, 0, 0, 0);
+  read(
+    'STATUS reply with 9 coordinators',
+    'MSG-13 MSG-7',
+    'STATUS reply',
+    join(new Uint8Array(23), [9], many(9, coordinator), [0]),
+  );
+  const member = new Uint8Array(6 + 16 + 6 + 1 + 1 + 1);
+  read(
+    'MEMBERS reply with 33 members',
+    'MSG-7 MEM-3',
+    'MEMBERS reply',
+    join(new Uint8Array(7), [33], many(33, member)),
+  );
+  read(
+    'COPY query with 9 sources',
+    'MSG-7 REP-4',
+    'COPY query',
+    join(new Uint8Array(46), [9], many(9, location)),
+  );
   const reply = (locations: number, ...answers: readonly (readonly number[])[]): Uint8Array =>
     join(
-      new Uint8Array(6),
+      new Uint8Array(7),
       [locations],
       many(locations, join(bytesOf(NODE_ID), [0])),
       [answers.length],
@@ -394,7 +586,23 @@ function addLists(cases: CaseList): void {
         token: TOKEN,
         hash: HASH,
         size: 1,
+        replicas: 8,
         receipts: new Array(9).fill({ nodeId: NODE_ID, receipt: RECEIPT }),
+      },
+    ],
+    [
+      'COMMIT query of 0 replicas',
+      'DEFS-6',
+      'COMMIT query',
+      { token: TOKEN, hash: HASH, size: 1, replicas: 0, receipts: [] },
+    ],
+    [
+      'STATUS reply with 9 coordinators',
+      'MSG-13',
+      'STATUS reply',
+      {
+        ...EXAMPLES['STATUS reply'].values[1]!,
+        coordinators: new Array(9).fill({ ...COORDINATOR, address: '' }),
       },
     ],
     ['WHERE_IS_MANY query without a hash', 'MSG-11', 'WHERE_IS_MANY query', { hashes: [] }],
@@ -404,6 +612,52 @@ function addLists(cases: CaseList): void {
   for (const [name, clauses, message, value] of written) {
     cases.refuses(`write ${name}`, clauses, 'message.encode', { message, value });
   }
+}
+
+/** Names of locks, data of user sessions, and what else is 64 of something. */
+function addHolders(cases: CaseList): void {
+  const read = (name: string, clauses: string, message: MessageTitle, bytes: Uint8Array): void =>
+    cases.refuses(name, clauses, 'message.decode', { message, bytes: hexOf(bytes) });
+  const write = (name: string, clauses: string, message: MessageTitle, change: JsonObject): void => {
+    const value = { ...EXAMPLES[message].values[0]!, ...change };
+    cases.refuses(`write ${name}`, clauses, 'message.encode', { message, value });
+  };
+  for (const message of ['LOCK query', 'UNLOCK query'] as const) {
+    const behind = bytesOf(encoded(message)).slice(1 + 13);
+    const named = (name: readonly number[]): Uint8Array => join([name.length], name, behind);
+    read(`${message} without a name`, 'LOCK-1', message, named([]));
+    read(`${message}, name of 81 bytes`, 'LOCK-1', message, named(new Array<number>(81).fill(0x6e)));
+    read(`${message}, name of 255 bytes`, 'LOCK-1', message, named(new Array<number>(255).fill(0x6e)));
+    read(`${message}, name with half a letter`, 'LOCK-1 PKT-14', message, named([0x61, 0xc3]));
+    write(`${message} without a name`, 'LOCK-1', message, { name: '' });
+    write(`${message}, name of 81 bytes`, 'LOCK-1', message, { name: 'n'.repeat(81) });
+    write(`${message}, token of 15 bytes`, 'LOCK-1', message, { token: HOLDER.slice(2) });
+    cases.takes(`${message}, name of one byte`, 'LOCK-1', 'message.decode', {
+      message,
+      bytes: hexOf(named([0])),
+    });
+  }
+  for (const [message, dataAt] of [
+    ['SESSION_WRITE query', 42],
+    ['SESSION_READ reply', 11],
+  ] as const) {
+    const head = bytesOf(encoded(message)).slice(0, dataAt);
+    const holding = (stated: number, count: number): Uint8Array =>
+      join(head, bigEndian(stated, 2), new Uint8Array(count));
+    read(`${message}, data of 641 bytes`, 'USR-2', message, holding(641, 641));
+    read(`${message} that states 65,535 bytes`, 'USR-2 PKT-16', message, holding(65_535, 640));
+    read(`${message} with fewer bytes than it states`, 'PKT-4', message, holding(640, 639));
+    read(`${message} with more bytes than it states`, 'PKT-4', message, holding(639, 640));
+    write(`${message}, data of 641 bytes`, 'USR-2', message, { data: 'd7'.repeat(641) });
+  }
+  write('DIGEST query of 63 digests', 'DIG-1', 'DIGEST query', { digests: '00'.repeat(63 * 8) });
+  write('DIGEST query of 65 digests', 'DIG-1', 'DIGEST query', { digests: '00'.repeat(65 * 8) });
+  write('DIGEST reply of 7 bytes', 'DIG-2', 'DIGEST reply', { differs: '00'.repeat(7) });
+  write('INVENTORY query, buckets of 9 bytes', 'MSG-8', 'INVENTORY query', { buckets: '00'.repeat(9) });
+  write('NOT_LEADER body, address of 81 bytes', 'LEAD-5 MSG-4', 'NOT_LEADER body', {
+    address: 'a'.repeat(81),
+  });
+  write('MEMBERS query, id of 15 bytes', 'MEM-3', 'MEMBERS query', { afterId: NODE_ID.slice(2) });
 }
 
 /** The bytes of the first example of a message. */

@@ -1,0 +1,22 @@
+/** Which version of its keys and values a state has, and whose it is: refusals that all stores share. */
+
+import { toHex } from '../base/bytes.ts';
+import { GramlineError } from '../base/errors.ts';
+
+/** Version of the keys and values that Gramline keeps in a state. */
+export const STATE_FORMAT = 1;
+
+/** @param where as in "/data/state" or "etcd at http://a:2379" */
+export function newerFormat(where: string, format: number): GramlineError {
+  return new GramlineError(
+    'GRAMLINE_INVALID',
+    `The state in ${where} has format ${format}, and this Gramline knows formats up to ${STATE_FORMAT}. Start a newer Gramline.`,
+  );
+}
+
+export function otherCluster(where: string, found: Uint8Array, wanted: Uint8Array): GramlineError {
+  return new GramlineError(
+    'GRAMLINE_INVALID',
+    `The state in ${where} belongs to cluster ${toHex(found)}, not ${toHex(wanted)}. Choose another state, or the right cluster id.`,
+  );
+}
