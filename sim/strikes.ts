@@ -22,6 +22,7 @@ const LONG_PAUSE_MICROS_MAX = 40_000_000;
 const LONG_PAUSE_CHANCE = 0.3;
 /** Of the copies that are damaged so many are gone altogether, and their node starts anew. */
 const LOST_CHANCE = 0.3;
+const LEAVES_DAMAGED_CHANCE = 0.6;
 /** Not as far as tombstones live: what is forgotten after that is meant to be. */
 const JUMPS_MILLIS = [1_000, 61_000, 600_000, 3_600_000, 86_400_000] as const;
 
@@ -163,13 +164,8 @@ export class Strikes {
         return this.#corrupt(id, random);
       case 'node-loss':
         return this.#loseNode(random);
-      case 'drain': {
-        const node = this.#spare(random);
-        if (node === undefined || !node.isRunning) return;
-        say(node, 'wants to leave');
-        node.isDraining = true;
-        return this.#crash(random, node);
-      }
+      case 'drain':
+        return this.#drain(random, this.#spare(random));
       case 'small-quota':
         return;
     }
@@ -204,6 +200,14 @@ export class Strikes {
   #spare(random: Random): SimNode | undefined {
     const staying = this.#cluster.nodes.filter((node) => !node.isLost && !node.isDraining);
     return staying.length > 1 ? random.pick(staying) : undefined;
+  }
+
+  /** A node starts anew, and wants to leave. */
+  #drain(random: Random, node: SimNode | undefined): void {
+    if (node === undefined || !node.isRunning) return;
+    this.#cluster.trace.say(node.name, 'wants to leave');
+    node.isDraining = true;
+    this.#crash(random, node);
   }
 
   /** A node is gone for good, unless the only copy of an object went with it that is to have more. */
@@ -262,6 +266,10 @@ export class Strikes {
     }
     trace.say(node.name, `${id}: copy of ${hash.slice(0, 12)} is damaged`);
     node.store.corrupt(name, random.integer(Math.max(1, promises.bytesOf(hash)!.length)));
+    // Now and then another node that holds it leaves: the damage may be what a copy begins with, or is checked by.
+    if (!this.#options.kinds.includes('drain') || !random.chance(LEAVES_DAMAGED_CHANCE)) return;
+    const others = this.#holders(hash).filter((holder) => holder !== node);
+    if (this.#spare(random) !== undefined && others.length > 0) this.#drain(random, random.pick(others));
   }
 
   /**

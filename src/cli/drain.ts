@@ -29,7 +29,7 @@ export async function drain(node: StorageNode, options: ClusterOptions, signal: 
     changedAt = now;
     remark(`${formatCount(node.objects, 'object')} left; ${await whyStalled(node, options)}`);
   }
-  const count = formatCount(objects, 'object');
+  const count = `${formatCount(objects, 'object')} ${objects === 1 ? 'is' : 'are'}`;
   if (options.json === true) printJson({ drained: true, objects });
   else print(`drained: ${count} elsewhere; this directory can be removed`);
 }

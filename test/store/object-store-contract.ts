@@ -64,7 +64,9 @@ export function describeObjectStore(
       const { store } = await open();
       const writer = await store.create(TOKEN, 100);
       await writer.write(new Uint8Array(100));
-      await expect(writer.finish(sha256(new Uint8Array(99)))).rejects.toMatchObject({ code: 'GRAMLINE_CORRUPT' });
+      await expect(writer.finish(sha256(new Uint8Array(99)))).rejects.toMatchObject({
+        code: 'GRAMLINE_CORRUPT',
+      });
       expect([store.objects, store.pending(), store.freeBytes]).toEqual([0, [], QUOTA_BYTES]);
       const again = await store.create(TOKEN, 100);
       await again.write(new Uint8Array(100));
