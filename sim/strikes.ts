@@ -22,7 +22,7 @@ const LONG_PAUSE_MICROS_MAX = 40_000_000;
 const LONG_PAUSE_CHANCE = 0.3;
 /** Of the copies that are damaged so many are gone altogether, and their node starts anew. */
 const LOST_CHANCE = 0.3;
-const LEAVES_DAMAGED_CHANCE = 0.6;
+const LEAVES_DAMAGED_CHANCE = 0.9;
 /** Not as far as tombstones live: what is forgotten after that is meant to be. */
 const JUMPS_MILLIS = [1_000, 61_000, 600_000, 3_600_000, 86_400_000] as const;
 

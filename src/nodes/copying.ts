@@ -109,10 +109,7 @@ export class Copier {
       await readThrough(reader, session);
       return true;
     } catch (error) {
-      if (isGramlineError(error, 'GRAMLINE_CORRUPT')) {
-        mark('copy-damaged');
-        await putAside(hash);
-      }
+      if (isGramlineError(error, 'GRAMLINE_CORRUPT')) await putAside(hash);
       throw error;
     } finally {
       await reader.close();

@@ -127,7 +127,6 @@ export class RepairWork {
         isGramlineError(error, 'GRAMLINE_NOT_FOUND') || isGramlineError(error, 'GRAMLINE_CORRUPT');
       if (!isGone || signal.aborted) throw error;
       // It does not hold what it was taken to hold.
-      mark('repair-witness-failed');
       await catalog.removeReplica(hash, witness.nodeId, revision);
       return 'again';
     }
