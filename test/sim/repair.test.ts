@@ -165,7 +165,9 @@ describe('the checkers of repair', () => {
     const [hash] = await fill(cluster, 1, 10_000, 2);
     expect(unrepaired(cluster, new Set())).toEqual([]);
     holders(cluster, hash!)[0]!.crash('process');
-    expect(unrepaired(cluster, new Set())).toEqual([expect.stringContaining('1 replicas count, 2 are wanted')]);
+    expect(unrepaired(cluster, new Set())).toEqual([
+      expect.stringContaining('1 replicas count, 2 are wanted'),
+    ]);
     expect(unrepaired(cluster, new Set([hash!]))).toEqual([]);
     await cluster.close();
   });
