@@ -24,6 +24,7 @@ export async function auditObjects(options: AuditOptions): Promise<void> {
   for (const hash of options.promises.known) {
     // A copy that is damaged and not yet deleted stays what the node holds when it is stored again.
     if (options.damaged.has(hash) && options.removed.has(hash)) continue;
+    if (options.promises.mayBeLost(hash)) continue;
     await auditObject(options, auditor, hash);
   }
 }

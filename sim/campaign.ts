@@ -15,6 +15,7 @@ import { NO_FAULTS } from './faults.ts';
 import type { SimClient } from './machines.ts';
 import { PromiseBook } from './promise-book.ts';
 import { Random } from './random.ts';
+import { unrepaired } from './repair-checker.ts';
 import { MTU_BYTES, Strikes } from './strikes.ts';
 import type { TraceObserver } from './trace.ts';
 import { Workload } from './workload.ts';
@@ -78,6 +79,13 @@ const JOINED_MICROS_MAX = seconds(90);
 /** Then all that was promised is fetched within this, and this much more for each object. */
 const AUDIT_MICROS_MAX = seconds(120);
 const AUDIT_OBJECT_MICROS_MAX = seconds(2);
+/** Repair is waited for where its delay is not longer than this, looked at so often, and for so long at most. */
+const REPAIR_WAITED_FOR_MICROS_MAX = seconds(10);
+const REPAIR_LOOK_MICROS = seconds(1);
+const REPAIRED_MICROS_MAX = seconds(200);
+const REPAIR_DELAYS_MILLIS = [500, 2_000, 8_000] as const;
+/** So many runs have the delay of production, where no node is lost. */
+const REPAIR_LATE_CHANCE = 0.3;
 /** Leases of forgotten reservations have lapsed after this. */
 const LEASES_MICROS = seconds(32);
 /** In some runs work begins when the coordinator does not take what it does not know for forgotten any more. */
@@ -191,6 +199,9 @@ class Campaign {
     const several = this.#random.fork('coordinators');
     const drawnCoordinators = several.chance(SEVERAL_CHANCE) ? 2 + several.integer(2) : 1;
     const { coordinators = drawnCoordinators } = options;
+    const repair = this.#random.fork('repair');
+    const isLate = !this.#kinds.includes('node-loss') && repair.chance(REPAIR_LATE_CHANCE);
+    const repairDelayMillis = isLate ? undefined : repair.pick(REPAIR_DELAYS_MILLIS);
     const hasSmallQuota = this.#kinds.includes('small-quota');
     const quotas = this.#random.fork('quotas');
     const keySealingsMax = random.chance(0.3) ? 4 + random.integer(random.pick([30, 200])) : undefined;
@@ -222,6 +233,7 @@ class Campaign {
       replayOptions: replayOptionsOf(options),
       stepsMax: STEPS_MAX * Math.max(1, Math.ceil(options.minutes ?? 1)),
       ...(keySealingsMax === undefined ? {} : { keySealingsMax }),
+      ...(repairDelayMillis === undefined ? {} : { repairDelayMillis }),
       ...(sessionsMax === undefined ? {} : { sessionsMax }),
       ...(options.print === undefined ? {} : { print: options.print }),
       ...(options.observer === undefined ? {} : { observer: options.observer }),
@@ -249,9 +261,10 @@ class Campaign {
     await cluster.runUntil(() => this.#workload.allSettled, HEALED_MICROS_MAX, 'an operation of a client');
     const isWell = (): boolean =>
       cluster.leader !== undefined &&
-      cluster.nodes.every((node) => node.role?.isJoined === true) &&
+      cluster.nodes.every((node) => node.isLost || node.role?.isJoined === true) &&
       cluster.machines.every((machine) => !machine.isPaused);
     await cluster.runUntil(isWell, JOINED_MICROS_MAX, 'joining');
+    await this.#checkRepair();
     const promises = this.#promises;
     const { damaged } = this.#strikes;
     const { removed } = this.#workload;
@@ -277,6 +290,22 @@ class Campaign {
       outcomes: this.#workload.outcomes,
       marks: this.#marks,
     };
+  }
+
+  /** All that can be repaired is, where that need not be waited for too long. */
+  async #checkRepair(): Promise<void> {
+    const { violations, options } = this.#cluster;
+    const delayMicros = (options.repairDelayMillis ?? Number.POSITIVE_INFINITY) * 1_000;
+    if (delayMicros > REPAIR_WAITED_FOR_MICROS_MAX) return;
+    const { damaged } = this.#strikes;
+    for (let waited = 0; ; waited += REPAIR_LOOK_MICROS) {
+      await this.#cluster.pass(REPAIR_LOOK_MICROS);
+      const [first] = unrepaired(this.#cluster, damaged);
+      if (first === undefined) return;
+      if (waited < REPAIRED_MICROS_MAX) continue;
+      violations.report(Invariant.REPLICATED, first);
+      this.#cluster.throwIfBroken();
+    }
   }
 
   /** Reservations of puts that failed lapse: no space stays promised to nobody. */

@@ -35,7 +35,7 @@ export class CapacityChecker {
       };
       const { finish, abort } = writer;
       // The port says what is visible after `finish`; until then it is being written.
-      writer.finish = () => finish.call(writer).finally(end);
+      writer.finish = (expected) => finish.call(writer, expected).finally(end);
       writer.abort = () => abort.call(writer).finally(end);
       add(accounted);
       return writer;

@@ -41,6 +41,7 @@ export const Invariant = {
   LOCK_ALONE: 'nobody holds a lock beside an exclusive holder',
   FENCING_GROWS: 'fencing tokens of a lock grow from holder to holder',
   SESSION_KEPT: 'no acknowledged write of a user session is lost',
+  REPLICATED: 'objects have as many replicas as they are to have, once repair is through',
   COMMIT_KEPT: 'no acknowledged commit is lost',
   NO_HALF_OBJECT: 'no object is visible half',
   TOTALS_TRUE: 'status counts what the catalog holds',

@@ -8,6 +8,7 @@ import type { Connection, IncomingQuery, ListenOptions, Transport } from '../src
 import {
   type Codec,
   commitQuery,
+  copyQuery,
   decodeMessage,
   hashQuery,
   isFailure,
@@ -79,6 +80,23 @@ class CoordinatorWatch {
           : this.#answered(connection, query);
       if (join !== undefined) joining = join;
       onQuery?.(answered === undefined ? query : watched(query, answered));
+    };
+    const { query: send } = connection;
+    connection.query = async (kind, body, options) => {
+      const asked = kind === QueryKind.COPY ? decodeMessage(copyQuery, body) : undefined;
+      const isCopy =
+        asked !== undefined && !isFailure(asked) && asked.sources.length > 0 && node !== undefined;
+      if (!isCopy) return send.call(connection, kind, body, options);
+      const { leases, now } = this.#options;
+      const copy = leases.onCopyBegins(now(), node!, asked.bytes);
+      let isStored = false;
+      try {
+        const reply = await send.call(connection, kind, body, options);
+        isStored = reply.code === ResultCode.OK;
+        return reply;
+      } finally {
+        leases.onCopyEnds(copy, isStored);
+      }
     };
     connection.onNotice = (kind, body) => {
       const isCurrent = node !== undefined && this.#sessions.get(node) === connection;

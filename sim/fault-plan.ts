@@ -35,6 +35,10 @@ const STRIKES_MAX = {
   pauses: 2,
   /** Bits rot in a stored object of which there is another copy. */
   corruption: 3,
+  /** A node is gone for good, where another copy of all that is to have two is left. */
+  'node-loss': 2,
+  /** A node starts anew and wants to leave: its objects go elsewhere. */
+  drain: 1,
   /** Not a strike: nodes have little room from the start. */
   'small-quota': 0,
 } as const;

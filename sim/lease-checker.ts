@@ -25,6 +25,12 @@ interface Grant {
   deadline: number;
 }
 
+/** Space at a node for an object that it copies. */
+export interface CopyGrant {
+  readonly node: string;
+  readonly bytes: number;
+}
+
 /** What a COMMIT met when it arrived. */
 export interface CommitArrival {
   readonly isHeld: boolean;
@@ -36,6 +42,8 @@ export class LeaseChecker {
   readonly #grants = new Map<string, Grant>();
   /** Bytes that each node has said that it has free. */
   readonly #told = new Map<string, number>();
+  /** Copies under way, which need space as reservations do. */
+  readonly #copies = new Set<CopyGrant>();
   #startedAt = 0;
   #leaseMicros = 30_000_000;
 
@@ -46,6 +54,7 @@ export class LeaseChecker {
   /** A coordinator starts: it knows of no reservation and of no node. */
   onStart(nowMicros: number): void {
     this.#grants.clear();
+    this.#copies.clear();
     this.#told.clear();
     this.#startedAt = nowMicros;
   }
@@ -89,6 +98,28 @@ export class LeaseChecker {
     }
     const grant = { host, nodes: placed.nodes, bytes, heldAt: nowMicros, leaseMicros: placed.leaseMicros };
     this.#grants.set(key, { ...grant, deadline: nowMicros + placed.leaseMicros });
+  }
+
+  /** COPY was sent to `node`, which is to store so many bytes. */
+  onCopyBegins(nowMicros: number, node: string, bytes: number): CopyGrant {
+    const copy = { node, bytes: accounted(bytes) };
+    const told = this.#told.get(node);
+    const reserved = this.#reserved(nowMicros, node);
+    if (told === undefined || copy.bytes > Math.max(0, told - reserved)) {
+      this.#violations.report(
+        Invariant.PLACED_WITHIN,
+        `a copy of ${copy.bytes} bytes on node ${node.slice(0, 8)}, which has ${told ?? 'never joined'} free with ${reserved} reserved`,
+      );
+    }
+    this.#copies.add(copy);
+    return copy;
+  }
+
+  /** It was answered, or never will be. */
+  onCopyEnds(copy: CopyGrant, isStored: boolean): void {
+    const told = this.#told.get(copy.node);
+    if (!this.#copies.delete(copy) || !isStored || told === undefined) return;
+    this.#told.set(copy.node, Math.max(0, told - copy.bytes));
   }
 
   /** RENEW was answered OK. */
@@ -136,6 +167,7 @@ export class LeaseChecker {
 
   #reserved(nowMicros: number, node: string): number {
     let sum = 0;
+    for (const copy of this.#copies) if (copy.node === node) sum += copy.bytes;
     for (const [key, grant] of this.#grants) {
       if (grant.deadline <= nowMicros) this.#grants.delete(key);
       else if (grant.nodes.includes(node)) sum += grant.bytes;

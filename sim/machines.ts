@@ -288,8 +288,10 @@ export class SimCoordinator extends SimMachine {
     this.#shared = engine?.open({ now, wait }, this.#link);
     // What its predecessor was about to do a lone one will not do any more.
     if (engine === undefined) commits.onStart();
+    const { repairDelayMillis, repairBytesPerSecond } = this.cluster.options;
     const role = await Coordinator.open({
       ...this.roleOptions(process),
+      ...{ repairDelayMillis, repairBytesPerSecond },
       transport: watchCoordinator(process.watched, { leases, commits, now }),
       state: this.state,
       clusterId: CLUSTER_ID,
@@ -328,6 +330,9 @@ export class SimNode extends SimMachine {
   readonly address: string;
   store: MemoryObjectStore;
   role: StorageNode | undefined;
+  /** Whether the node wants to leave, from its next start on. */
+  isDraining = false;
+  #isLost = false;
 
   constructor(cluster: SimCluster, index: number) {
     super(cluster, `10.0.1.${index + 1}`, `node-${index + 1}`, cluster.options.slowDisks === true);
@@ -347,6 +352,18 @@ export class SimNode extends SimMachine {
     return this.role !== undefined;
   }
 
+  /** Whether the machine is gone, with its disk. */
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
+  /** The machine is gone for good. */
+  lose(): void {
+    this.cluster.trace.say(this.name, 'is lost for good');
+    if (this.isRunning) this.crash('machine');
+    this.#isLost = true;
+  }
+
   /** Whether the disk holds an object, undamaged or not. */
   holds(hash: string): boolean {
     for (const entry of this.store.inventory()) if (toHex(entry.hash) === hash) return true;
@@ -363,6 +380,7 @@ export class SimNode extends SimMachine {
       admissionSecret: options.admissionSecret ?? ADMISSION_SECRET,
       listen: this.address,
       name: this.name,
+      draining: this.isDraining,
     });
   }
 

@@ -8,7 +8,7 @@
  */
 
 import { assert } from '../src/base/assert.ts';
-import { concatBytes, toHex } from '../src/base/bytes.ts';
+import { concatBytes, equalBytes, toHex } from '../src/base/bytes.ts';
 import { GramlineError } from '../src/base/errors.ts';
 import type {
   InventoryEntry,
@@ -25,6 +25,7 @@ import { AnnouncedWriter, type ObjectSink } from '../src/store/object-writer.ts'
 import {
   checkCreate,
   noSpace,
+  otherObject,
   READERS_MAX,
   storeClosed,
   tooManyReaders,
@@ -355,7 +356,7 @@ class MemorySink implements ObjectSink {
     this.#owner.requireDisk();
   }
 
-  async publish(): Promise<Uint8Array> {
+  async publish(expected?: Uint8Array): Promise<Uint8Array> {
     // A crash in the same turn comes before the object is durable.
     await (this.#owner.step('sync') ?? Promise.resolve());
     this.#owner.requireDisk();
@@ -363,6 +364,7 @@ class MemorySink implements ObjectSink {
     const digest = nodeHashing.sha256();
     digest.update(payload);
     const hash = digest.digest();
+    if (expected !== undefined && !equalBytes(hash, expected)) throw otherObject(hash);
     await this.#owner.publish(hash, payload);
     return hash;
   }

@@ -6,6 +6,8 @@ interface Promised {
   /** When the newest acknowledged put began. */
   putBeganMicros: number;
   putsUnderWay: number;
+  /** The only copies may have gone with their nodes, at this time or earlier. */
+  lostMicros: number;
   /** A put failed at its client: it may have stored something all the same. */
   putUnknown: boolean;
   removalEndedMicros: number;
@@ -23,8 +25,25 @@ export class PromiseBook {
   /** Whether an object must be readable now: put and acknowledged after every removal was over. */
   mustBeReadable(hash: string): boolean {
     const object = this.#objects.get(hash);
-    if (object === undefined || object.removalUnknown || object.removalsUnderWay > 0) return false;
+    if (object === undefined || this.mayBeLost(hash) || object.removalUnknown || object.removalsUnderWay > 0)
+      return false;
     return object.putBeganMicros > object.removalEndedMicros;
+  }
+
+  /** Whether all copies of an object may have gone with their nodes, and it was not put again since. */
+  mayBeLost(hash: string): boolean {
+    const object = this.#objects.get(hash);
+    return object !== undefined && object.lostMicros >= object.putBeganMicros && object.lostMicros > 0;
+  }
+
+  isBeingPut(hash: string): boolean {
+    return (this.#objects.get(hash)?.putsUnderWay ?? 0) > 0;
+  }
+
+  /** Nodes are gone that held the only copies of an object, or may have got them. */
+  onLost(hash: string, nowMicros: number): void {
+    const object = this.#objects.get(hash);
+    if (object !== undefined) object.lostMicros = nowMicros;
   }
 
   /** Whether an object must be gone now: removed, with no put under way during that or since. */
@@ -49,6 +68,7 @@ export class PromiseBook {
         bytes,
         putBeganMicros: Number.NEGATIVE_INFINITY,
         putsUnderWay: 0,
+        lostMicros: Number.NEGATIVE_INFINITY,
         putUnknown: false,
         removalEndedMicros: Number.NEGATIVE_INFINITY,
         removalsUnderWay: 0,

@@ -1,5 +1,7 @@
 /** What each fault does to a cluster, and how it heals. When one strikes is in `fault-plan.ts`. */
 
+import { decodeEntry, hasReplica } from '../src/nodes/catalog-entry.ts';
+import { objectKey } from '../src/nodes/state-keys.ts';
 import type { SimCluster } from './cluster.ts';
 import type { FaultKind, PlannedFault } from './fault-plan.ts';
 import { drawFaults, type LinkFaults, NO_FAULTS } from './faults.ts';
@@ -20,6 +22,7 @@ const LONG_PAUSE_MICROS_MAX = 40_000_000;
 const LONG_PAUSE_CHANCE = 0.3;
 /** Of the copies that are damaged so many are gone altogether, and their node starts anew. */
 const LOST_CHANCE = 0.3;
+const LEAVES_DAMAGED_CHANCE = 0.9;
 /** Not as far as tombstones live: what is forgotten after that is meant to be. */
 const JUMPS_MILLIS = [1_000, 61_000, 600_000, 3_600_000, 86_400_000] as const;
 
@@ -159,6 +162,10 @@ export class Strikes {
         return this.#pause(random);
       case 'corruption':
         return this.#corrupt(id, random);
+      case 'node-loss':
+        return this.#loseNode(random);
+      case 'drain':
+        return this.#drain(random, this.#spare(random));
       case 'small-quota':
         return;
     }
@@ -189,8 +196,44 @@ export class Strikes {
     this.#later(random, () => this.#restart(machine));
   }
 
+  /** A node that can be missed: another one stays. */
+  #spare(random: Random): SimNode | undefined {
+    const staying = this.#cluster.nodes.filter((node) => !node.isLost && !node.isDraining);
+    return staying.length > 1 ? random.pick(staying) : undefined;
+  }
+
+  /** A node starts anew, and wants to leave. */
+  #drain(random: Random, node: SimNode | undefined): void {
+    if (node === undefined || !node.isRunning) return;
+    this.#cluster.trace.say(node.name, 'wants to leave');
+    node.isDraining = true;
+    this.#crash(random, node);
+  }
+
+  /** A node is gone for good, unless the only copy of an object went with it that is to have more. */
+  #loseNode(random: Random): void {
+    const { truth } = this.#cluster;
+    const { promises } = this.#options;
+    const node = this.#spare(random);
+    if (node === undefined) return;
+    const gone: string[] = [];
+    for (const hash of promises.known) {
+      const value = truth.get(objectKey(new Uint8Array(Buffer.from(hash, 'hex'))));
+      const entry = value === undefined ? undefined : decodeEntry(value);
+      if (entry === undefined || !hasReplica(entry, node.nodeId)) continue;
+      // One copy alone, or two of which one is damaged, may be gone.
+      if (entry.wanted < 2 || this.damaged.has(hash)) gone.push(hash);
+      else if (this.#holders(hash).every((holder) => holder === node)) return;
+    }
+    const now = this.#cluster.clock.now();
+    node.lose();
+    for (const hash of gone) promises.onLost(hash, now);
+    // What is being put may be there only.
+    for (const hash of promises.known) if (promises.isBeingPut(hash)) promises.onLost(hash, now);
+  }
+
   #restart(machine: SimMachine): void {
-    if (machine.isRunning) return;
+    if (machine.isRunning || (machine as Partial<SimNode>).isLost === true) return;
     machine.start().catch((error: unknown) => this.#cluster.onBug(`starting ${machine.name}`, error));
   }
 
@@ -207,19 +250,13 @@ export class Strikes {
   /** Damages one copy, or takes it away, of an object of which another node holds one that counts, once per object. */
   #corrupt(id: string, random: Random): void {
     const { promises } = this.#options;
-    const { coordinators, nodes, trace } = this.#cluster;
-    const role = coordinators.find((coordinator) => coordinator.role !== undefined)?.role;
-    const holders = (hash: string): SimNode[] => {
-      const places = role?.whereIs(new Uint8Array(Buffer.from(hash, 'hex')));
-      const addresses = places?.locations.map((location) => location.address) ?? [];
-      return nodes.filter((node) => addresses.includes(node.address) && node.holds(hash));
-    };
+    const { trace } = this.#cluster;
     const candidates = promises.known.filter((hash) => {
-      return !this.damaged.has(hash) && promises.mustBeReadable(hash) && holders(hash).length > 1;
+      return !this.damaged.has(hash) && promises.mustBeReadable(hash) && this.#holders(hash).length > 1;
     });
     if (candidates.length === 0) return;
     const hash = random.pick(candidates);
-    const node = random.pick(holders(hash));
+    const node = random.pick(this.#holders(hash));
     this.damaged.add(hash);
     const name = new Uint8Array(Buffer.from(hash, 'hex'));
     if (random.chance(LOST_CHANCE)) {
@@ -229,6 +266,24 @@ export class Strikes {
     }
     trace.say(node.name, `${id}: copy of ${hash.slice(0, 12)} is damaged`);
     node.store.corrupt(name, random.integer(Math.max(1, promises.bytesOf(hash)!.length)));
+    // Now and then another node that holds it leaves: the damage may be what a copy begins with, or is checked by.
+    if (!this.#options.kinds.includes('drain') || !random.chance(LEAVES_DAMAGED_CHANCE)) return;
+    const others = this.#holders(hash).filter((holder) => holder !== node);
+    if (this.#spare(random) !== undefined && others.length > 0) this.#drain(random, random.pick(others));
+  }
+
+  /**
+   * Nodes that stay, and hold an object that counts; none where it has more of them than it is to have, and one
+   * of these is about to go.
+   */
+  #holders(hash: string): SimNode[] {
+    const value = this.#cluster.truth.get(objectKey(new Uint8Array(Buffer.from(hash, 'hex'))));
+    if (value === undefined) return [];
+    const entry = decodeEntry(value);
+    const holders = this.#cluster.nodes.filter((node) => {
+      return !node.isLost && !node.isDraining && hasReplica(entry, node.nodeId) && node.holds(hash);
+    });
+    return holders.length > entry.wanted ? [] : holders;
   }
 
   #healAll(): void {

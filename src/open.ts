@@ -78,6 +78,10 @@ export interface CoordinatorOpenOptions extends CommonOptions {
   readonly admissionSecret?: Uint8Array;
   /** `host:port` of the seed's text protocol: unencrypted, no secret asked. Off by default. */
   readonly defsText?: string;
+  /** How long the replicas of a node that went still count before they are copied elsewhere; default 60,000. */
+  readonly repairDelayMillis?: number;
+  /** What repair may copy and check in a second; default 50,000,000. */
+  readonly repairBytesPerSecond?: number;
 }
 
 export interface NodeOpenOptions extends CommonOptions {
@@ -91,6 +95,8 @@ export interface NodeOpenOptions extends CommonOptions {
   /** What people call it, default the host's name. */
   readonly name?: string;
   readonly admissionSecret?: Uint8Array;
+  /** It wants to leave for good: it takes no new objects, and those that it holds are copied elsewhere [REP-6]. */
+  readonly draining?: boolean;
 }
 
 export interface ClientOpenOptions extends CommonOptions {
@@ -125,6 +131,8 @@ export async function openCoordinator(options: CoordinatorOpenOptions): Promise<
       compression: lz4Compression,
       admissionSecret: admissionSecretOf(options),
       listen: options.listen ?? DEFAULT_LISTEN,
+      repairDelayMillis: options.repairDelayMillis,
+      repairBytesPerSecond: options.repairBytesPerSecond,
       advertise: (bound) => options.advertise ?? reachableAddress(bound),
       log: options.log ?? SILENT,
     });
@@ -190,6 +198,7 @@ export async function openNode(options: NodeOpenOptions): Promise<StorageNode> {
       admissionSecret: admissionSecretOf(options),
       listen: options.listen ?? '0.0.0.0:0',
       name: options.name ?? hostname(),
+      draining: options.draining ?? false,
       log,
     });
     return closingAlso(node, () => store.close());

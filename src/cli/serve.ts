@@ -10,6 +10,7 @@ import type { StorageNode } from '../nodes/node.ts';
 import { DEFAULT_LISTEN, openCoordinator, openNode } from '../open.ts';
 import { ADDRESS_BYTES_MAX } from '../wire/index.ts';
 import { parseAddressArgument, parseSize } from './arguments.ts';
+import { drain } from './drain.ts';
 import { ExitCode, reasonOf, UnreachableError, UsageError } from './failures.ts';
 import { Interruption, PARENT_DIRECTORY_VARIABLE, PARENT_PID_VARIABLE } from './interruption.ts';
 import { LOG_LEVEL_DEFAULT, logLevelOption, logOf, openLogger } from './logging.ts';
@@ -42,6 +43,7 @@ interface NodeCommandOptions extends ClusterOptions {
   readonly quota: number;
   readonly listen: string;
   readonly name?: string;
+  readonly drain?: true;
   readonly logLevel?: string;
 }
 
@@ -73,6 +75,7 @@ export function addServeCommands(program: Command): void {
     )
     .addOption(listenOption('UDP front port', '0.0.0.0:0', 'a free one'))
     .option('--name <NAME>', "what people call it (default: the host's name)")
+    .option('--drain', 'leave for good: have its objects copied to other nodes, then end')
     .addOption(logLevelOption())
     .action(node);
 }
@@ -136,6 +139,7 @@ async function node(options: NodeCommandOptions): Promise<void> {
     quotaBytes: options.quota,
     listen: options.listen,
     name,
+    draining: options.drain === true,
     log: logOf(logger),
   });
   try {
@@ -146,7 +150,8 @@ async function node(options: NodeCommandOptions): Promise<void> {
     if (options.json === true)
       printJson({ role: 'node', name, id, address, directory, quotaBytes: options.quota });
     else print(`node ${name} ready on ${address}, up to ${formatBytes(options.quota)} in ${directory}`);
-    await interruption.wait();
+    if (options.drain === true) await drain(opened, options, interruption.signal);
+    else await interruption.wait();
   } finally {
     await opened.close();
     await removeOrphanedDirectory();

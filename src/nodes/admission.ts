@@ -33,6 +33,7 @@ import {
   ResultCode,
 } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
+import { hasReplica } from './catalog-entry.ts';
 import { type DeletionOrder, Deletions } from './deletions.ts';
 import { allBuckets, isNoBucket } from './holdings.ts';
 import { takeInventory } from './inventory.ts';
@@ -102,6 +103,11 @@ export class Admission {
   memberOf(connection: Connection): Member | undefined {
     const member = this.#admitted.get(connection)?.member;
     return member?.connection === connection ? member : undefined;
+  }
+
+  /** Whether a member is here, and has told what it holds. */
+  hasTold({ connection }: Member): boolean {
+    return connection !== undefined && this.#admitted.get(connection)?.isJoining === false;
   }
 
   join(connection: Connection, query: IncomingQuery): void {
@@ -301,9 +307,11 @@ export class Admission {
       if (this.deletions.isRunning(nodeId, hash)) continue;
       tries += 1;
       // In the object's turn: a commit that comes later finds the order under way.
-      await catalog.afterChanges(hash, (isRemoved) => {
+      await catalog.afterChanges(hash, (isRemoved, entry) => {
         mark('deletion-again');
-        if (isRemoved && members.get(nodeId)?.isUp === true) this.tellToDelete(nodeId, hash);
+        // [REP-5] Or only this replica was too many.
+        const isGone = isRemoved || (entry !== undefined && !hasReplica(entry, nodeId));
+        if (isGone && members.get(nodeId)?.isUp === true) this.tellToDelete(nodeId, hash);
         else this.deletions.drop(nodeId, hash);
       });
     }

@@ -74,6 +74,11 @@ export function scanEntry(value: Uint8Array, onReplica: (at: number) => void): n
   return new Reader(value, 1).u48();
 }
 
+/** Whether an entry has another number of replicas than it is to have, read in place. */
+export function hasOtherCount(value: Uint8Array): boolean {
+  return value[ENTRY_FIXED_BYTES - 2] !== value[ENTRY_FIXED_BYTES - 1];
+}
+
 export function encodeMillis(millis: number): Uint8Array {
   const writer = new Writer(new Uint8Array(6));
   writer.u48(millis);

@@ -53,15 +53,25 @@ export async function* heldInStore(
   pause: (entries: number) => Promise<void>,
   without: CatalogIndex,
 ): AsyncIterable<HeldObject> {
+  for await (const { hash, entry } of allInStore(state, pause, without)) {
+    if (hasReplica(entry, nodeId)) yield { hash, entry };
+  }
+}
+
+/** All objects of the state store, but for `without`, whoever holds them. */
+export async function* allInStore(
+  state: StateStore,
+  pause: (entries: number) => Promise<void>,
+  without?: CatalogIndex,
+): AsyncIterable<HeldObject> {
   for (let start: Uint8Array = OBJECT_PREFIX; ; await pause(PAGE_ENTRIES_MAX)) {
     let entries = 0;
     for (const [key, value] of state.range(start, OBJECT_END, PAGE_ENTRIES_MAX)) {
       entries += 1;
       // The least key behind this one.
       start = concatBytes(key, KEY_STEP);
-      if (without.find(key, 1) !== 'unknown') continue;
-      const entry = decodeEntry(value);
-      if (hasReplica(entry, nodeId)) yield { hash: key.slice(1), entry };
+      if (without !== undefined && without.find(key, 1) !== 'unknown') continue;
+      yield { hash: key.slice(1), entry: decodeEntry(value) };
     }
     if (entries < PAGE_ENTRIES_MAX) return;
   }

@@ -8,7 +8,7 @@
 import { concatBytes } from '../base/bytes.ts';
 import { REPLICAS_MAX } from '../wire/index.ts';
 import { type CatalogEntry, decodeEntry, scanEntry } from './catalog-entry.ts';
-import { type HeldObject, heldInMemory, heldInStore } from './catalog-held.ts';
+import { allInStore, type HeldObject, heldInMemory, heldInStore } from './catalog-held.ts';
 import { CatalogIndex } from './catalog-index.ts';
 import { Holdings } from './holdings.ts';
 import { NodeNumbers } from './node-numbers.ts';
@@ -151,6 +151,11 @@ export class CatalogMirror {
     return this.#isIndexed && number !== undefined
       ? heldInMemory(this.state, this.index, { nodeId, number }, pause, without)
       : heldInStore(this.state, nodeId, pause, without);
+  }
+
+  /** All objects, page by page, as `heldBy` tells of those of one node. */
+  all(pause: (entries: number) => Promise<void>): AsyncIterable<HeldObject> {
+    return allInStore(this.state, pause);
   }
 
   #onChanges(changes: readonly StateChange[]): void {

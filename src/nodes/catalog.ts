@@ -136,21 +136,32 @@ export class Catalog extends CatalogMirror {
   }
 
   /** Calls `run` with what became of the object once its earlier changes are through. */
-  async afterChanges(hash: Uint8Array, run: (isRemoved: boolean) => void): Promise<void> {
+  async afterChanges(
+    hash: Uint8Array,
+    run: (isRemoved: boolean, entry: CatalogEntry | undefined) => void,
+  ): Promise<void> {
     await this.#update(hash, {}, (entry) => {
-      run(entry === undefined && this.isRemoved(hash));
+      run(entry === undefined && this.isRemoved(hash), entry);
       return 'keep';
     });
   }
 
-  /** A node no longer holds this object. The entry stays, even without replicas: the loss is known. */
+  /**
+   * A node no longer holds this object. The entry stays, even without replicas: the loss is known. Whether
+   * it did hold it.
+   *
+   * @param mayStrike Asked before the change is on its way to the disk, with the entry as it is then, again
+   * where that has changed meanwhile.
+   */
   async removeReplica(
     hash: Uint8Array,
     nodeId: Uint8Array,
-    writtenUpTo = Number.MAX_SAFE_INTEGER,
+    writtenUpTo: number = Number.MAX_SAFE_INTEGER,
+    mayStrike: (entry: CatalogEntry) => boolean = () => true,
   ): Promise<boolean> {
     return this.#update(hash, {}, (entry) => {
       if (entry === undefined || entry.revision > writtenUpTo || !hasReplica(entry, nodeId)) return 'keep';
+      if (!mayStrike(entry)) return 'keep';
       return { ...entry, replicas: entry.replicas.filter((replica) => !equalBytes(replica, nodeId)) };
     });
   }

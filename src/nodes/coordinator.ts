@@ -9,7 +9,7 @@
 import { equalBytes } from '../base/bytes.ts';
 import { isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
-import { type Micros, micros } from '../base/units.ts';
+import { type Micros, micros, millis } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import {
   BODY_BYTES_MAX,
@@ -46,6 +46,7 @@ import type {
   StateStore,
   Transport,
 } from './ports.ts';
+import { NO_REPAIR, type RepairStatus } from './repair.ts';
 import { answer, answerNow, readQuery, replyBusy, sleep } from './roles.ts';
 import { statusPage } from './status-page.ts';
 import { readUserSession } from './user-session-record.ts';
@@ -69,6 +70,10 @@ export interface CoordinatorOptions {
   readonly advertise?: (bound: string) => string;
   /** Told when this coordinator begins to lead, and in which epoch. */
   readonly onLeads?: (epoch: number) => void;
+  /** How long replicas count whose node went [REP-2]; default 60,000. */
+  readonly repairDelayMillis?: number | undefined;
+  /** What repair may copy and check in a second; default 50,000,000. */
+  readonly repairBytesPerSecond?: number | undefined;
   readonly log: Log;
 }
 
@@ -184,6 +189,11 @@ export class Coordinator {
     return this.#term?.reservations ?? 0;
   }
 
+  /** What repair has to do, where this coordinator leads. */
+  get repair(): RepairStatus {
+    return this.#term?.repair ?? NO_REPAIR;
+  }
+
   get nodes(): readonly NodeStatus[] {
     return this.#members.all.map((member) => member.status);
   }
@@ -218,10 +228,13 @@ export class Coordinator {
   // ---------------------------------------------------------------- leading
 
   #begin(): void {
-    const { clock, entropy, suite, log, state, clusterId, compression, admissionSecret } = this.#options;
+    const { clock, entropy, suite, log, clusterId, compression, admissionSecret } = this.#options;
+    const { state, repairDelayMillis, repairBytesPerSecond } = this.#options;
+    const repairDelayMicros = repairDelayMillis === undefined ? undefined : millis(repairDelayMillis);
     this.#term?.close();
     this.#term = new LeaderTerm({
-      ...{ clock, entropy, suite, log, state, clusterId, compression, admissionSecret },
+      ...{ clock, entropy, suite, log, clusterId, compression, admissionSecret },
+      ...{ state, repairDelayMicros, repairBytesPerSecond },
       catalog: this.#catalog,
       members: this.#members,
       writer: this.#leadership,

@@ -6,24 +6,15 @@
 import { equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
-import { MIB, type Micros, micros, millis, seconds } from '../base/units.ts';
+import { MIB, type Micros, micros, millis } from '../base/units.ts';
 import { giveRecordBuffer } from '../reliability/index.ts';
-import {
-  encodeMessage,
-  QueryKind,
-  RECORD_BYTES_MAX,
-  ResultCode,
-  Role,
-  readQuery,
-  readReply as readReplyCodec,
-} from '../wire/index.ts';
-import type { Client, ClientOptions, GetOptions, ObjectPlaces, Replica } from './client.ts';
+import { RECORD_BYTES_MAX, ResultCode } from '../wire/index.ts';
+import type { Client, ClientOptions, GetOptions, ObjectPlaces } from './client.ts';
 import type { ConnectionCache } from './connection-cache.ts';
-import { plainOf } from './object-service.ts';
 import { Outstanding } from './outstanding.ts';
-import { SMALL_RECORD_BYTES } from './put.ts';
-import { resultError } from './results.ts';
-import { readReply, StallWatch, sleep } from './roles.ts';
+import { SMALL_RECORD_BYTES } from './records.ts';
+import { type Cursor, readReplica } from './replica-reading.ts';
+import { sleep } from './roles.ts';
 
 /** Rounds over all replicas, with the places asked for anew before each. */
 const GET_ROUNDS_MAX = 5;
@@ -32,20 +23,12 @@ const GET_ROUND_MICROS: Micros = millis(100);
 /** How often a busy coordinator is asked again, and after what time where it names none. */
 const BUSY_TRIES_MAX = 10;
 const BUSY_WAIT_MILLIS = 500;
-/** A replica that sends nothing for this long is left for another. */
-const STALL_MICROS: Micros = seconds(3);
 
 export interface GetContext extends ClientOptions {
   readonly client: Client;
   readonly nodes: ConnectionCache;
   readonly hash: Uint8Array;
   readonly options: GetOptions;
-}
-
-/** How far a get has come; a replica that takes over goes on from here. */
-interface Cursor {
-  at: number;
-  recordBytes: number;
 }
 
 /** Bytes of one get that its sink may hold on to at once. */
@@ -78,15 +61,16 @@ export async function* getObject(context: GetContext): AsyncGenerator<Uint8Array
       options.signal?.throwIfAborted();
     }
     if (round > 0) mark('get-new-round');
-    const places = await placesOf(context);
-    for (const replica of places) {
+    const { bytes, replicas } = await placesOf(context);
+    const reading = { ...context, bytes, signal: options.signal };
+    for (const replica of replicas) {
       if (cursor.at > 0) mark('get-resumed');
       try {
-        for await (const plain of readFrom(context, replica, places, cursor)) {
+        for await (const plain of readReplica(reading, replica.address, cursor)) {
           digest.update(plain);
           cursor.at += plain.length;
           yield plain;
-          options.onProgress?.({ doneBytes: cursor.at, totalBytes: places.bytes });
+          options.onProgress?.({ doneBytes: cursor.at, totalBytes: bytes });
         }
       } catch (error) {
         options.signal?.throwIfAborted();
@@ -123,83 +107,4 @@ async function placesOf(context: GetContext): Promise<ObjectPlaces> {
       options.signal?.throwIfAborted();
     }
   }
-}
-
-/** The rest of the object from one replica. Throws a GramlineError when it fails there. */
-async function* readFrom(
-  context: GetContext,
-  replica: Replica,
-  places: ObjectPlaces,
-  cursor: Cursor,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const { hash, nodes, clock, options } = context;
-  const lease = await nodes.connect({
-    address: replica.address,
-    role: Role.CLIENT,
-    signal: options.signal,
-    timeoutMicros: STALL_MICROS,
-  });
-  const { connection } = lease;
-  const start = cursor.at;
-  const creditBytes = connection.firstWindowBytes;
-  if (creditBytes === 0) {
-    lease[Symbol.dispose]();
-    throw resultError(ResultCode.BUSY, 'too many transfers at once');
-  }
-  const body = encodeMessage(readQuery, {
-    hash,
-    offset: start,
-    length: 0,
-    creditBytes,
-    recordBytes: cursor.recordBytes,
-  });
-  const call = connection.call(QueryKind.READ, body, {
-    receives: creditBytes,
-    signal: options.signal,
-    timeoutMicros: STALL_MICROS,
-  });
-  let finished = false;
-  let gaveUp: unknown;
-  const giveUp = (reason: unknown): void => {
-    gaveUp ??= reason;
-    // Wakes whoever waits for a record.
-    call.receive.stop(ResultCode.ABORTED);
-  };
-  const onAbort = (): void => giveUp(options.signal!.reason);
-  const watch = new StallWatch(clock, STALL_MICROS, () => giveUp(silentError()));
-  options.signal?.addEventListener('abort', onAbort, { once: true });
-  try {
-    const { bytes } = readReply(await call.reply, readReplyCodec, `reading from ${replica.address}`);
-    // Pieces of different versions never mix: the size is part of what the hash names.
-    if (bytes !== places.bytes) throw new GramlineError('GRAMLINE_CORRUPT', 'the replica has another size');
-    for (;;) {
-      watch.begin();
-      const record = await call.receive.next();
-      watch.end();
-      if (gaveUp !== undefined) throw gaveUp;
-      if (record === undefined) break;
-      const plain = plainOf(record, context.compression);
-      if (plain !== record.payload) giveRecordBuffer(record.payload);
-      if (start + record.offset !== cursor.at)
-        throw new GramlineError('GRAMLINE_PROTOCOL', 'records out of order');
-      yield plain;
-    }
-    finished = true;
-  } catch (error) {
-    // A node that went silent is not asked again on this session.
-    if (isGramlineError(error, 'GRAMLINE_TIMEOUT')) nodes.drop(replica.address, connection);
-    throw error;
-  } finally {
-    watch.stop();
-    options.signal?.removeEventListener('abort', onAbort);
-    if (!finished) call.receive.stop(ResultCode.ABORTED);
-    lease[Symbol.dispose]();
-  }
-  if (cursor.at !== places.bytes) {
-    throw new GramlineError('GRAMLINE_ABORTED', 'the replica sent less than the object', { retryable: true });
-  }
-}
-
-function silentError(): GramlineError {
-  return new GramlineError('GRAMLINE_TIMEOUT', 'the replica went silent', { retryable: true });
 }

@@ -6,12 +6,10 @@
  * Messages and failure cases: `spec/06-messages.md`, `spec/11-coordinators.md`. Joining: `admission.ts`.
  */
 
-import { equalBytes } from '../base/bytes.ts';
 import { mark, marked } from '../base/marks.ts';
 import { type Micros, micros, seconds } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import {
-  type CommitQuery,
   commitQuery,
   emptyMessage,
   encodeMessage,
@@ -33,8 +31,8 @@ import {
 import { Admission } from './admission.ts';
 import type { Catalog } from './catalog.ts';
 import { hasReplica } from './catalog-entry.ts';
+import { collectAbsent } from './collecting.ts';
 import type { DeletionOrder } from './deletions.ts';
-import { Changes } from './inventory.ts';
 import { LIVENESS_MICROS, lookAfter } from './liveness.ts';
 import { LOAD_RECORD_MICROS, MemberBook } from './member-book.ts';
 import { Standing } from './member-record.ts';
@@ -52,6 +50,7 @@ import type {
   StateStore,
 } from './ports.ts';
 import { Receipts } from './receipts.ts';
+import { Repair, type RepairStatus } from './repair.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
 import { every, readQuery, replyBusy, sleep } from './roles.ts';
 import type { StateWriter } from './state-writer.ts';
@@ -64,8 +63,6 @@ const TOMBSTONE_SWEEP_MICROS: Micros = seconds(3_600);
 const ENTRIES_PER_TURN_MAX = 2_048;
 /** So long nodes that were up have to join a new leader [LEAD-8]. */
 export const REJOIN_MICROS: Micros = seconds(5);
-/** A node that is away for longer is no member any more [MEM-5]. */
-export const COLLECT_MILLIS = 24 * 3_600_000;
 const COLLECT_SWEEP_MICROS: Micros = seconds(60);
 
 export interface LeaderTermOptions {
@@ -81,6 +78,8 @@ export interface LeaderTermOptions {
   readonly state: StateStore;
   /** Commits under the epoch of this term. */
   readonly writer: StateWriter;
+  readonly repairDelayMicros?: Micros | undefined;
+  readonly repairBytesPerSecond?: number | undefined;
   /** `host:port` of the coordinator's own front port. */
   readonly frontAddress: () => string;
 }
@@ -100,6 +99,7 @@ export class LeaderTerm {
   readonly #book: MemberBook;
   readonly #pace: Pace;
   readonly #tenures: Tenures;
+  readonly #repair: Repair;
   readonly #stop = new AbortController();
 
   constructor(options: LeaderTermOptions) {
@@ -120,7 +120,16 @@ export class LeaderTerm {
     members.lead(true);
     this.#tenures = new Tenures(options);
     for (const member of members.all) member.reservedBytes = 0;
+    this.#repair = new Repair({
+      ...{ ...options, admission: this.#admission, receipts: this.#receipts, pace: this.#pace },
+      ...{ signal: this.#stop.signal, startMicros: REJOIN_MICROS },
+      ...{ delayMicros: options.repairDelayMicros, bytesPerSecond: options.repairBytesPerSecond },
+    });
     this.#startSweeps();
+  }
+
+  get repair(): RepairStatus {
+    return this.#repair.status;
   }
 
   /** Reservations that are held. */
@@ -248,7 +257,7 @@ export class LeaderTerm {
     const { clock, catalog, members } = this.#options;
     const now = clock.now();
     const { token, hash, bytes } = message;
-    const replicas = this.#provenReplicas(message);
+    const replicas = this.#receipts.provenBy(message);
     if (replicas === undefined || replicas.length === 0) return query.reply(ResultCode.DENIED);
     const reservation = this.#reservations.get(now, token);
     // [DEFS-8] A reservation that an earlier term or process made is honoured for one lease.
@@ -266,7 +275,7 @@ export class LeaderTerm {
     // again. Asked when removals that came before are through.
     const { deletions } = this.#admission;
     const isVoid = (): boolean =>
-      (reservation === undefined && catalog.isRemoved(hash)) ||
+      (reservation === undefined && !this.#isFree(hash, replicas)) ||
       replicas.some((nodeId) => deletions.touched(nodeId, hash, reservation?.heldAt));
     const nowMillis = clock.wallMillis();
     const change = { hash, bytes, replicas, wanted: message.replicas, nowMillis, token };
@@ -287,15 +296,15 @@ export class LeaderTerm {
     query.reply(code, encodeMessage(revisionReply, { revision }));
   }
 
-  /** The nodes whose receipts hold, joined or not; undefined when any receipt is false. */
-  #provenReplicas(message: CommitQuery): Uint8Array[] | undefined {
-    const proven: Uint8Array[] = [];
-    for (const { nodeId, receipt } of message.receipts) {
-      const { token, hash, bytes } = message;
-      if (!this.#receipts.check({ nodeId, token, hash, bytes }, receipt)) return undefined;
-      if (!proven.some((other) => equalBytes(other, nodeId))) proven.push(nodeId);
-    }
-    return proven;
+  /**
+   * Whether a commit without a reservation may be true: an earlier term may have had the object removed, or
+   * replicas of it taken away as surplus [REP-5], and what it ordered is not known here.
+   */
+  #isFree(hash: Uint8Array, replicas: readonly Uint8Array[]): boolean {
+    const { catalog } = this.#options;
+    const entry = catalog.lookup(hash);
+    if (entry === undefined) return !catalog.isRemoved(hash);
+    return replicas.every((nodeId) => hasReplica(entry, nodeId));
   }
 
   #onToken(query: IncomingQuery): void {
@@ -383,10 +392,12 @@ export class LeaderTerm {
       const now = clock.now();
       this.#reservations.expire(now);
       // Commits without a reservation ask about any time.
-      if (!this.#isYoung(now)) this.#admission.deletions.forgetBefore(this.#reservations.oldestHeldAt ?? now);
+      const since = Math.min(this.#reservations.oldestHeldAt ?? now, this.#repair.oldestAt ?? now);
+      if (!this.#isYoung(now)) this.#admission.deletions.forgetBefore(micros(since));
       if (this.#book.size > 0) await this.#book.flush();
       await this.#admission.retryDeletions();
     };
+    const collecting = { ...this.#options, book: this.#book, pace: this.#pace, signal };
     const pause = async (): Promise<boolean> => {
       await sleep(clock, micros(0), signal);
       return signal.aborted;
@@ -394,7 +405,7 @@ export class LeaderTerm {
     void every(clock, EXPIRY_SWEEP_MICROS, signal, sweep, onFailure);
     void every(clock, LIVENESS_MICROS, signal, () => this.#lookAfterNodes(), onFailure);
     void every(clock, LOAD_RECORD_MICROS, signal, () => this.#book.noteLoads(members.all), onFailure);
-    void every(clock, COLLECT_SWEEP_MICROS, signal, () => this.#collect(), onFailure);
+    void every(clock, COLLECT_SWEEP_MICROS, signal, () => collectAbsent(collecting), onFailure);
     void every(
       clock,
       TOMBSTONE_SWEEP_MICROS,
@@ -420,25 +431,6 @@ export class LeaderTerm {
       member.stand(Standing.FAILED, clock.wallMillis());
       this.#book.note(member);
       log.warn('a node has failed', { name: member.name, reason: 'it did not join the new leader' });
-    }
-  }
-
-  /** [MEM-5] Nodes that have been away for long are no members any more. */
-  async #collect(): Promise<void> {
-    const { members, catalog, clock, log } = this.#options;
-    const before = clock.wallMillis() - COLLECT_MILLIS;
-    const isAway = (member: Member): boolean => !member.isUp && member.connection === undefined;
-    for (const member of members.all.filter((known) => isAway(known) && known.sinceMillis <= before)) {
-      const strikes = new Changes(this.#pace);
-      for await (const { hash } of catalog.heldBy(member.nodeId, (units) => this.#pace.take(units))) {
-        if (this.#stop.signal.aborted || !isAway(member)) break;
-        await strikes.add(() => catalog.removeReplica(hash, member.nodeId));
-      }
-      const struck = await strikes.end();
-      if (this.#stop.signal.aborted || !isAway(member)) continue;
-      mark('node-collected');
-      log.warn('a node that has been away for long is forgotten', { name: member.name, struck });
-      this.#book.strike(member);
     }
   }
 

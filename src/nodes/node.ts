@@ -26,6 +26,7 @@ import {
   settleQuery,
   settleReply,
 } from '../wire/index.ts';
+import { Copier } from './copying.ts';
 import { type ClusterMember, MemberFollower } from './member-follower.ts';
 import { sendInventory } from './node-inventory.ts';
 import { ObjectService } from './object-service.ts';
@@ -83,6 +84,9 @@ export interface NodeOptions {
 export class StorageNode {
   readonly #options: NodeOptions;
   readonly #service: ObjectService;
+  readonly #copier: Copier;
+  /** Orders to delete that are being carried out. */
+  readonly #deleting = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   #listener: Listener | undefined;
   #coordinator: Connection | undefined;
@@ -103,16 +107,19 @@ export class StorageNode {
 
   private constructor(options: NodeOptions) {
     this.#options = options;
-    this.#service = new ObjectService({
+    const serving = {
       clock: options.clock,
       store: options.store,
       compression: options.compression,
       receipts: new Receipts(options.suite, options.admissionSecret),
       log: options.log,
       onChanged: () => this.#reportLoad(),
-      onCorrupt: (hash) => this.#onCorrupt(hash),
-      isReported: (hash) => !this.#unreported.has(toHex(hash)),
-    });
+      onCorrupt: (hash: Uint8Array) => this.#onCorrupt(hash),
+      isReported: (hash: Uint8Array) => !this.#unreported.has(toHex(hash)),
+    };
+    this.#service = new ObjectService(serving);
+    const { transport } = options;
+    this.#copier = new Copier({ ...serving, transport, putAside: (hash) => this.#service.putAside(hash) });
     this.#joined = new Promise((resolve) => {
       this.#resolveJoined = resolve;
     });
@@ -150,6 +157,11 @@ export class StorageNode {
     return this.#joined;
   }
 
+  /** How many objects it holds. */
+  get objects(): number {
+    return this.#options.store.objects;
+  }
+
   get isJoined(): boolean {
     return this.#coordinator !== undefined;
   }
@@ -172,6 +184,7 @@ export class StorageNode {
     await this.#staysJoined;
     await this.#listener?.close();
     await this.#service.idle();
+    await this.#copier.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -278,8 +291,12 @@ export class StorageNode {
       ) {
         throw new GramlineError('GRAMLINE_DENIED', 'the coordinator does not know the admission secret');
       }
-      connection.onQuery = (query) => this.#onCoordinatorQuery(query);
+      const session = new AbortController();
+      void connection.closed.then(() => session.abort());
+      connection.onQuery = (query) => this.#onCoordinatorQuery(query, session.signal);
       this.#listener!.clusterId = clusterId;
+      // What the last session ordered to be deleted is not told of as held.
+      await Promise.allSettled(this.#deleting);
       await sendInventory(connection, store, signal);
       this.#owesInventory = false;
       // Whoever closed meanwhile did not see this session.
@@ -298,20 +315,24 @@ export class StorageNode {
 
   // ---------------------------------------------------------------- upkeep
 
-  #onCoordinatorQuery(query: IncomingQuery): void {
-    // [ADM-5] Only the coordinator, on the session that the node opened to it, may order deletions.
+  /** @param session Aborts when the coordinator's session has ended. */
+  #onCoordinatorQuery(query: IncomingQuery, session: AbortSignal): void {
+    // [ADM-5] Only the coordinator, on the session that the node opened to it, may order deletions and copies.
+    if (query.kind === QueryKind.COPY) return this.#copier.handle(query, session);
     if (query.kind !== QueryKind.DELETE) return query.reply(ResultCode.UNSUPPORTED);
-    answer(
-      query,
-      async () => {
-        const message = readQuery(query, hashQuery);
-        if (message === undefined) return;
-        const removed = await this.#options.store.remove(message.hash);
-        query.reply(removed ? ResultCode.OK : ResultCode.NOT_FOUND);
-        this.#reportLoad();
-      },
-      (error) => this.#onFailure(error),
-    );
+    const work = async (): Promise<void> => {
+      const message = readQuery(query, hashQuery);
+      if (message === undefined) return;
+      const removing = this.#options.store.remove(message.hash);
+      const ended: Promise<void> = removing.then(
+        () => void this.#deleting.delete(ended),
+        () => void this.#deleting.delete(ended),
+      );
+      this.#deleting.add(ended);
+      query.reply((await removing) ? ResultCode.OK : ResultCode.NOT_FOUND);
+      this.#reportLoad();
+    };
+    answer(query, work, (error) => this.#onFailure(error));
   }
 
   /** Hears who comes and goes, from whichever coordinator this node has joined. */

@@ -41,7 +41,7 @@ const RECORD_BYTES_MIN = 1_024;
 const TRANSFERS_MAX = 1_024;
 
 /** Bytes of one store that are on their way to the disk: records wait for it beyond this. */
-const WRITES_BYTES_MAX: number = 4 * MIB;
+export const WRITES_BYTES_MAX: number = 4 * MIB;
 
 /** A store that brings no bytes for this long ends: its space is others' again [DEFS-26]. */
 export const STORE_STALL_MICROS: Micros = seconds(60);
@@ -89,6 +89,18 @@ export class ObjectService {
     run.then(forget, (error: unknown) => {
       forget();
       this.#options.log.error('a transfer failed', { reason: String(error) });
+    });
+  }
+
+  /** [DEFS-19] A damaged object is never served: it is taken out of service, and the coordinator told. */
+  async putAside(hash: Uint8Array): Promise<void> {
+    const { store, log, onCorrupt } = this.#options;
+    mark('damage-found');
+    log.error('a stored object is damaged', { hash: toHex(hash) });
+    onCorrupt(hash);
+    await store.quarantine(hash).catch((failure: unknown) => {
+      // A failing disk may not even let the file be moved. It is checked again at every read.
+      log.error('a damaged object could not be moved away', { reason: String(failure) });
     });
   }
 
@@ -159,7 +171,7 @@ export class ObjectService {
   // ---------------------------------------------------------------- READ
 
   async #read(query: IncomingQuery): Promise<void> {
-    const { store, log, onCorrupt } = this.#options;
+    const { store, log } = this.#options;
     const message = readQuery(query, readQueryCodec);
     if (message === undefined) return;
     const { hash, offset, creditBytes } = message;
@@ -181,16 +193,8 @@ export class ObjectService {
       query.reply(ResultCode.OK, encodeMessage(readReply, { bytes: reader.bytes }));
       await this.#sendObject(reader, flow, { first, offset, end, recordBytes });
     } catch (error) {
-      if (isGramlineError(error, 'GRAMLINE_CORRUPT')) {
-        mark('damage-found');
-        // [DEFS-19] Never served: taken out of service, and the coordinator told.
-        log.error('a stored object is damaged', { hash: toHex(hash) });
-        onCorrupt(hash);
-        await store.quarantine(hash).catch((failure: unknown) => {
-          // A failing disk may not even let the file be moved. It is checked again at every read.
-          log.error('a damaged object could not be moved away', { reason: String(failure) });
-        });
-      } else if (!isGramlineError(error, 'GRAMLINE_ABORTED') && !isGramlineError(error, 'GRAMLINE_CLOSED')) {
+      if (isGramlineError(error, 'GRAMLINE_CORRUPT')) await this.putAside(hash);
+      else if (!isGramlineError(error, 'GRAMLINE_ABORTED') && !isGramlineError(error, 'GRAMLINE_CLOSED')) {
         log.warn('a read failed', { reason: String(error) });
       }
       const code = resultCodeOf(error);

@@ -113,8 +113,11 @@ export interface StateStore {
 export interface ObjectWriter {
   /** Appends bytes (borrowed until the promise resolves); several calls may be under way. Rejects with GRAMLINE_INVALID past the announced size, GRAMLINE_NO_SPACE on a full disk. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Makes the object durable, then visible under its SHA-256. Rejects, leaving nothing, unless all bytes came. */
-  finish(): Promise<{ readonly hash: Uint8Array; readonly bytes: number }>;
+  /**
+   * Makes the object durable, then visible under its SHA-256. Rejects, leaving nothing, unless all bytes came,
+   * and with GRAMLINE_CORRUPT where `expected` is given and they are not what has that hash.
+   */
+  finish(expected?: Uint8Array): Promise<{ readonly hash: Uint8Array; readonly bytes: number }>;
   /** Removes every trace. Harmless after `finish` or twice. */
   abort(): Promise<void>;
 }

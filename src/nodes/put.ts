@@ -36,7 +36,7 @@ import {
 } from './client.ts';
 import type { ConnectionCache } from './connection-cache.ts';
 import type { Call, FlowRecord, Reply } from './ports.ts';
-import { RecordPacker } from './records.ts';
+import { RecordPacker, SMALL_RECORD_BYTES } from './records.ts';
 import { resultError } from './results.ts';
 import { every, readReply, StallWatch, within } from './roles.ts';
 
@@ -48,8 +48,6 @@ const RENEW_MICROS_MIN: Micros = millis(100);
 const NODE_CONNECT_MICROS: Micros = seconds(3);
 /** Streams of unknown size are held in memory up to this many bytes. */
 const UNSIZED_BYTES_MAX = 64 * 1024 * 1024;
-/** Record size after records arrived damaged: each then fits one datagram [REC-18]. */
-export const SMALL_RECORD_BYTES = 1_024;
 /** A node that gives room for no record for this long is left; the put goes on without it. */
 export const STORE_STALL_MICROS: Micros = seconds(60);
 /** So is one that has not answered this long after the last byte: it hashes on the way, and syncs its disk. */

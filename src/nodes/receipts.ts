@@ -4,9 +4,9 @@
  * admission secret. So a commit can be trusted, even right after a coordinator's restart.
  */
 
-import { concatBytes, equalBytesConstantTime, utf8 } from '../base/bytes.ts';
+import { concatBytes, equalBytes, equalBytesConstantTime, utf8 } from '../base/bytes.ts';
 import { hkdfExpand, hkdfExtract, type Suite } from '../crypto/index.ts';
-import { RECEIPT_BYTES, Writer } from '../wire/index.ts';
+import { type CommitQuery, RECEIPT_BYTES, Writer } from '../wire/index.ts';
 
 const LABEL = utf8('gramline receipt v1');
 const KEY_BYTES = 32;
@@ -33,6 +33,16 @@ export class Receipts {
     bytes.u48(subject.bytes);
     const input = concatBytes(subject.nodeId, subject.token, subject.hash, bytes.buffer);
     return this.#suite.hmacSha256(this.#key, input).slice(0, RECEIPT_BYTES);
+  }
+
+  /** The nodes whose receipts hold, joined or not; undefined when any receipt is false [DEFS-8]. */
+  provenBy({ token, hash, bytes, receipts }: CommitQuery): Uint8Array[] | undefined {
+    const proven: Uint8Array[] = [];
+    for (const { nodeId, receipt } of receipts) {
+      if (!this.check({ nodeId, token, hash, bytes }, receipt)) return undefined;
+      if (!proven.some((other) => equalBytes(other, nodeId))) proven.push(nodeId);
+    }
+    return proven;
   }
 
   check(subject: ReceiptSubject, receipt: Uint8Array): boolean {

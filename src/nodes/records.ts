@@ -9,6 +9,8 @@ import type { Micros } from '../base/units.ts';
 import { RecordEncoding } from '../wire/index.ts';
 import type { Compression, FlowRecord } from './ports.ts';
 
+/** Record size after records arrived damaged: each then fits one datagram [REC-18]. */
+export const SMALL_RECORD_BYTES = 1_024;
 /** After a try that did not pay, this many records are stored without one, doubled each time... */
 const SKIP_FIRST = 4;
 /** ...up to this many. */

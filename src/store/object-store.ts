@@ -11,7 +11,7 @@
  * same), or a pending object. Nothing else.
  */
 
-import { fromHex, toHex } from '../base/bytes.ts';
+import { equalBytes, fromHex, toHex } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
 import { KIB } from '../base/units.ts';
 import type {
@@ -36,6 +36,7 @@ import { storeError } from './store-errors.ts';
 import {
   checkCreate,
   OBJECTS_MAX,
+  otherObject,
   READERS_MAX,
   storeClosed,
   tooManyObjects,
@@ -329,9 +330,10 @@ class DiskObjectStore implements ObjectStore {
           throw this.#failure(error);
         }
       },
-      publish: async () => {
+      publish: async (expected) => {
         try {
           const hash = await temporary.seal();
+          if (expected !== undefined && !equalBytes(hash, expected)) throw otherObject(hash);
           room.noteWritten(bytes + trailerBytesOf(bytes));
           await this.#lanes.run(hash, () => this.#publish(hash, temporary, token, bytes));
           room.release();

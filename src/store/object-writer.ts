@@ -10,8 +10,8 @@ import { sizeMismatch, writerEnded } from './store-limits.ts';
 export interface ObjectSink {
   /** Takes bytes, borrowed until the promise resolves. Called in order, perhaps before earlier ones resolved. */
   append(bytes: Uint8Array): Promise<void>;
-  /** Makes the object visible; returns its hash. Called when all bytes have been appended. */
-  publish(): Promise<Uint8Array>;
+  /** Makes the object visible, unless its hash is not the `expected` one; returns it. Called when all bytes have been appended. */
+  publish(expected?: Uint8Array): Promise<Uint8Array>;
   /** Removes what there is, and gives the room back. Called once, unless `publish` succeeded. */
   discard(): Promise<void>;
 }
@@ -48,8 +48,8 @@ export class AnnouncedWriter implements ObjectWriter {
     return appended;
   }
 
-  finish(): Promise<{ readonly hash: Uint8Array; readonly bytes: number }> {
-    const finishing = this.#finish();
+  finish(expected?: Uint8Array): Promise<{ readonly hash: Uint8Array; readonly bytes: number }> {
+    const finishing = this.#finish(expected);
     this.#finishing = finishing.catch(() => {});
     return finishing;
   }
@@ -60,13 +60,15 @@ export class AnnouncedWriter implements ObjectWriter {
     await this.#discard();
   }
 
-  async #finish(): Promise<{ readonly hash: Uint8Array; readonly bytes: number }> {
+  async #finish(
+    expected: Uint8Array | undefined,
+  ): Promise<{ readonly hash: Uint8Array; readonly bytes: number }> {
     await this.#appended;
     if (this.#ended !== 'no' || this.#failure !== undefined) throw this.#failure ?? writerEnded();
     try {
       if (this.#receivedBytes !== this.#announcedBytes)
         throw sizeMismatch(this.#announcedBytes, `only ${this.#receivedBytes} bytes`);
-      const hash = await this.#sink.publish();
+      const hash = await this.#sink.publish(expected);
       this.#ended = 'finished';
       return { hash, bytes: this.#receivedBytes };
     } catch (error) {

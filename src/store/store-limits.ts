@@ -1,5 +1,6 @@
 /** The named maxima of an object store, and the refusals that belong to them. */
 
+import { toHex } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
 import { OBJECT_BYTES_MAX } from './object-file.ts';
 
@@ -56,6 +57,13 @@ export function sizeMismatch(announcedBytes: number, problem: string): GramlineE
   return new GramlineError(
     'GRAMLINE_INVALID',
     `The object was announced with ${announcedBytes} bytes, but ${problem} came. Store it again with its true size.`,
+  );
+}
+
+export function otherObject(hash: Uint8Array): GramlineError {
+  return new GramlineError(
+    'GRAMLINE_CORRUPT',
+    `What came is the object ${toHex(hash)}, and another one was asked for. Read it from another node.`,
   );
 }
 

@@ -60,6 +60,19 @@ export function describeObjectStore(
       },
     );
 
+    test('bytes that are another object than was expected become no object [REP-4]', async () => {
+      const { store } = await open();
+      const writer = await store.create(TOKEN, 100);
+      await writer.write(new Uint8Array(100));
+      await expect(writer.finish(sha256(new Uint8Array(99)))).rejects.toMatchObject({
+        code: 'GRAMLINE_CORRUPT',
+      });
+      expect([store.objects, store.pending(), store.freeBytes]).toEqual([0, [], QUOTA_BYTES]);
+      const again = await store.create(TOKEN, 100);
+      await again.write(new Uint8Array(100));
+      expect((await again.finish(sha256(new Uint8Array(100)))).bytes).toBe(100);
+    });
+
     test('bytes that change after a write has resolved do not change the object', async () => {
       const { store } = await open();
       const writer = await store.create(TOKEN, 200);
