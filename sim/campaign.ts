@@ -95,6 +95,8 @@ const OLD_CHANCE = 0.3;
 const CONTENTION_CHANCE = 0.25;
 /** So many seeds have two or three coordinators. */
 const SEVERAL_CHANCE = 0.4;
+/** In so many runs the cluster is being upgraded. */
+const MIXED_VERSIONS_CHANCE = 0.15;
 const QUOTA_BYTES = 8_000_000;
 /** Linux's default buffer, and a process that is busy. */
 const SMALL_BUFFERS = { bufferBytes: 212_992, bytesPerSecond: 100_000_000, datagramBytes: 500 };
@@ -220,6 +222,7 @@ class Campaign {
       offload: random.chance(0.3),
       slowState: random.chance(0.4) || options.contention === true,
       slowDisks: random.chance(0.4),
+      mixesVersions: this.#random.fork('versions').chance(MIXED_VERSIONS_CHANCE),
       idleMicros: random.pick([seconds(3), seconds(10)]),
       faults: {
         ...NO_FAULTS,
@@ -272,6 +275,8 @@ class Campaign {
     await cluster.drive(auditTotals(cluster));
     await cluster.checkStores();
     commits.check(cluster.truth);
+    this.#workload.tenures.check();
+    cluster.throwIfBroken();
     await this.#checkLeases();
     await cluster.close();
     return {

@@ -64,6 +64,8 @@ export interface SimClusterOptions {
   readonly repairDelayMillis?: number;
   /** Default as in production. */
   readonly repairBytesPerSecond?: number;
+  /** Whether some machines speak the next version of the wire, too. */
+  readonly mixesVersions?: boolean;
   /** Keys are updated after so many sealings; default as in production. */
   readonly keySealingsMax?: number;
   /** Events of one drive at most; default {@link STEPS_MAX}. */

@@ -13,6 +13,7 @@ import type { FrontSecret } from '../src/session/index.ts';
 import { lz4Compression } from '../src/store/compression.ts';
 import { nodeHashing } from '../src/store/hashing.ts';
 import { UdpTransport } from '../src/udp/transport.ts';
+import { WIRE_VERSION, WIRE_VERSIONS } from '../src/wire/index.ts';
 import type { SimCluster } from './cluster.ts';
 import { watchCoordinator } from './coordinator-watch.ts';
 import { SimDisk } from './disk.ts';
@@ -35,6 +36,9 @@ const QUOTA_BYTES_DEFAULT = 8_000_000;
 const ALL_RIGHTS: Rights = { read: true, write: true, node: true, admin: true };
 /** Errors that only a mistake of ours throws: where one is caught and logged, the run fails. */
 const OWN_BUGS = /AssertionError|TypeError|RangeError|ReferenceError|SyntaxError/;
+
+/** What a machine speaks that has been upgraded: the version of now, and one that means the same. */
+const NEXT_VERSIONS = [...WIRE_VERSIONS, WIRE_VERSION + 1];
 
 /** Derived once: the secrets are the same in every run. */
 const CLUSTER_KEYS = deriveClusterKeys(nodeSuite, SECRET);
@@ -120,6 +124,8 @@ export abstract class SimMachine {
   readonly disk: SimDisk;
   #process: SimProcess | undefined;
   #hostClock: HostClock | undefined;
+  /** How often its monotonic time stood still. */
+  stalls = 0;
   #starts = 0;
   #pausedUntilMicros = 0;
   #resumption: Timer | undefined;
@@ -158,6 +164,7 @@ export abstract class SimMachine {
     const kind = stalls ? 'suspended' : 'paused';
     trace.say(this.name, `${kind} for ${(spanMicros / 1e6).toFixed(1)} s`);
     this.#hostClock?.pause(spanMicros, stalls);
+    if (stalls) this.stalls += 1;
     network.pause(this.ip, spanMicros);
     const until = Math.max(this.#pausedUntilMicros, clock.now() + spanMicros);
     this.#pausedUntilMicros = until;
@@ -189,7 +196,9 @@ export abstract class SimMachine {
     const log = cluster.trace.log(this.name, (message, fields) => {
       if (OWN_BUGS.test(String(fields.reason))) cluster.onBug(`${this.name}: ${message}`, fields.reason);
     });
-    const { idleMicros, keySealingsMax, sessionsMax } = cluster.options;
+    const { idleMicros, keySealingsMax, sessionsMax, mixesVersions = false } = cluster.options;
+    // Upgraded or not, each time that it starts.
+    const versions = mixesVersions && entropy.fraction() < 0.5 ? NEXT_VERSIONS : undefined;
     const transport = new UdpTransport({
       host,
       clock,
@@ -199,6 +208,7 @@ export abstract class SimMachine {
       defer: (run) => clock.defer(run),
       resolve: async (name) => name,
       log,
+      versions,
       ...(idleMicros === undefined ? {} : { idleMicros }),
       ...(keySealingsMax === undefined ? {} : { keySealingsMax }),
       ...(sessionsMax === undefined ? {} : { sessionsMax }),

@@ -10,6 +10,7 @@ import { Invariant } from './checkers.ts';
 import { contentOf, hashOf, type SimClient, type SimCluster } from './cluster.ts';
 import type { PromiseBook } from './promise-book.ts';
 import type { Random } from './random.ts';
+import { TenureWork } from './tenure-work.ts';
 
 export interface WorkloadOptions {
   readonly cluster: SimCluster;
@@ -41,6 +42,8 @@ const MANY_HASHES = 40;
 const REMOVES_FROM_DOWNED_CHANCE = 0.25;
 /** A source may stand still for so long. */
 const SOURCE_STALL_MICROS_MAX = 12_000_000;
+/** So many operations are about locks and user sessions. */
+const TENURE_CHANCE = 0.2;
 /** How often a caller's wish to give up looks whether its machine can. */
 const PAUSED_LOOK_MICROS = 100_000;
 
@@ -56,12 +59,19 @@ export class Workload {
   readonly #running = new Map<SimClient, Set<string>>();
   /** Names of the operations that have begun. */
   readonly operations: string[] = [];
+  /** Locks and user sessions. */
+  readonly tenures: TenureWork;
   #contentions = 0;
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
     this.#cluster = options.cluster;
     this.#promises = options.promises;
+    this.tenures = new TenureWork({
+      cluster: options.cluster,
+      attempt: (...attempt) => this.#attempt(...attempt),
+      awake: (client) => this.#awake(client),
+    });
   }
 
   get allSettled(): boolean {
@@ -111,6 +121,9 @@ export class Workload {
 
   async #operate(id: string, client: SimClient, random: Random): Promise<void> {
     const { known } = this.#promises;
+    // Chance of its own: without these all else is as it was.
+    const tenure = random.fork('tenure');
+    if (tenure.chance(TENURE_CHANCE)) return this.tenures.operate(id, client, tenure);
     const draw = random.fraction();
     const isCrowded = known.length > OBJECTS_KEPT_MAX && random.chance(0.6);
     if (known.length === 0 || (draw < 0.5 && !isCrowded)) return this.#put(id, client, random);

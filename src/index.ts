@@ -8,6 +8,8 @@ export type {
   Client,
   ClusterStatus,
   GetOptions,
+  HeldLock,
+  LockOptions,
   ObjectPlaces,
   ObjectSink,
   ObjectSource,
@@ -16,6 +18,9 @@ export type {
   PutResult,
   Replica,
   ReservedPlaces,
+  SessionData,
+  SessionOptions,
+  UserSession,
   WhereIsOutcome,
 } from './nodes/client.ts';
 export type { Coordinator } from './nodes/coordinator.ts';

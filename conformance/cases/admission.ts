@@ -1,3 +1,4 @@
+import { equalBytes } from '../../src/base/bytes.ts';
 import {
   admitReply,
   CloseCode,
@@ -5,6 +6,9 @@ import {
   FrameType,
   inventoryQuery,
   loadNotice,
+  type MembersReply,
+  membersQuery,
+  membersReply,
   NodeState,
   QueryKind,
   ResultCode,
@@ -154,7 +158,7 @@ const texts: readonly CaseText[] = [
     'JOIN on the session of a node that is up is a CONFLICT',
     ['ADM-9'],
     async (context, { session }) => {
-      const body = new Uint8Array(37);
+      const body = new Uint8Array(38);
       body.set(context.random(16));
       await expectCode(session, QueryKind.JOIN, body, ResultCode.CONFLICT, 'ADM-9');
     },
@@ -222,6 +226,23 @@ const texts: readonly CaseText[] = [
       );
     },
   ),
+  coordinatorCase('MEMBERS tells of a node that joins, and goes', ['MEM-3', 'MSG-5'], async (context) => {
+    const client = await context.connect();
+    const members = async (after: number, waitMillis: number): Promise<MembersReply> => {
+      const query = { after, afterId: new Uint8Array(16), waitMillis };
+      return askFor(client, QueryKind.MEMBERS, encodeMessage(membersQuery, query), membersReply, 'MEM-3');
+    };
+    const { revision } = await members(0, 0);
+    const { session, nodeId } = await context.joined();
+    // As it is at the end: also where other nodes come and go.
+    const isTold = (state: NodeState) => async (): Promise<boolean> => {
+      const page = await members(revision, 1_000);
+      return page.members.some((member) => equalBytes(member.nodeId, nodeId) && member.state === state);
+    };
+    await eventually(client, isTold(NodeState.UP), 'the node in state 0 (up)', 'MEM-3');
+    session.send([{ type: FrameType.CLOSE, code: CloseCode.SHUTDOWN, text: '' }]);
+    await eventually(client, isTold(NodeState.DOWN), 'the node in state 1 (down)', 'MEM-3');
+  }),
 ];
 
 export const admissionCases = section('admission', 541, texts);

@@ -155,6 +155,7 @@ export async function inventory(
   { session }: JoinedNode,
   entries: readonly { readonly hash: Uint8Array; readonly bytes: number; readonly pending: boolean }[],
   said = entries.length,
+  buckets = ALL_BUCKETS,
 ): Promise<number> {
   const payload = concatBytes(
     ...entries.map(({ hash, bytes, pending }) => {
@@ -165,13 +166,18 @@ export async function inventory(
       return writer.buffer;
     }),
   );
-  const id = session.query(
-    QueryKind.INVENTORY,
-    encodeMessage(inventoryQuery, { entries: said, buckets: ALL_BUCKETS }),
-  );
+  const id = session.query(QueryKind.INVENTORY, encodeMessage(inventoryQuery, { entries: said, buckets }));
   const upload: Upload = await context.uploadFor(session, id);
   await upload.deliverAll(payload);
   return (await upload.reply('DEFS-12')).code;
+}
+
+/** The map of buckets that names that of `hash` alone [DIG-1]. */
+export function bucketMapOf(hash: Uint8Array): Uint8Array {
+  const bucket = hash[0]! % 64;
+  const map = new Uint8Array(8);
+  map[Math.floor(bucket / 8)] = 2 ** (bucket % 8);
+  return map;
 }
 
 /** Waits for an order to delete `hash`, and answers it. */

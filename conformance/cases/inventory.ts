@@ -3,6 +3,8 @@
 import { equalBytes } from '../../src/base/bytes.ts';
 import {
   CloseCode,
+  digestQuery,
+  digestReply,
   encodeMessage,
   FrameType,
   NodeState,
@@ -17,6 +19,7 @@ import { type CaseText, section } from '../case.ts';
 import { expectBytes, expectThat } from '../expectations.ts';
 import {
   askFor,
+  bucketMapOf,
   commit,
   commitBody,
   eventually,
@@ -230,6 +233,41 @@ const texts: readonly CaseText[] = [
         const { locations } = await whereIs(client, made.hash, 'DEFS-9');
         expectBytes(locations[0]!.nodeId, node.nodeId, 'the node that is up first');
       }
+      await remove(client, made);
+    },
+  ),
+  withNode(
+    'an inventory of some buckets strikes nothing in the others',
+    ['DIG-3', 'DEFS-12'],
+    async (context, node, client) => {
+      const made = await commit(context, client, [node.nodeId]);
+      const again = await context.joined(node.nodeId, node.incarnation + 1);
+      const others = bucketMapOf(made.hash).map((byte) => 255 - byte);
+      const code = await inventory(context, again, [], 0, others);
+      expectThat(code === ResultCode.OK, 'OK', `code ${code}`);
+      await whereIs(client, made.hash, 'DIG-3');
+      await inventory(context, again, [], 0, bucketMapOf(made.hash));
+      await expectCode(client, QueryKind.WHERE_IS, hashBody(made.hash), ResultCode.CORRUPT, 'DIG-3');
+      await remove(client, made);
+    },
+  ),
+  withNode(
+    'DIGEST names the bucket of an object that the node does not tell of, and none when it does',
+    ['DIG-2', 'DIG-1'],
+    async (context, node, client) => {
+      const made = await commit(context, client, [node.nodeId]);
+      const again = await context.joined(node.nodeId, node.incarnation + 1);
+      const digests = new Uint8Array(64 * 8);
+      const differs = async (entries: number): Promise<Uint8Array> => {
+        const body = encodeMessage(digestQuery, { entries, digests });
+        return (await askFor(again.session, QueryKind.DIGEST, body, digestReply, 'DIG-2')).differs;
+      };
+      // A coordinator whose catalog is not all in memory yet names all.
+      const isKnown = async (): Promise<boolean> => (await differs(0)).some((byte) => byte !== 255);
+      await eventually(client, isKnown, 'fewer than all buckets', 'DIG-2');
+      expectBytes(await differs(0), bucketMapOf(made.hash), 'the bucket of the object', 'DIG-2');
+      digests.set(made.hash.subarray(8, 16), (made.hash[0]! % 64) * 8);
+      expectBytes(await differs(1), new Uint8Array(8), 'no bucket', 'DIG-1');
       await remove(client, made);
     },
   ),

@@ -16,6 +16,8 @@ interface Shape {
 }
 
 const LONG = 600;
+const MEMBERS_BYTES = 6 + 16 + 4;
+const DIGEST_BYTES = 6 + 64 * 8;
 
 function body(write: (writer: Writer) => void): Uint8Array {
   const writer = new Writer(new Uint8Array(LONG * 2));
@@ -200,7 +202,7 @@ const texts: readonly CaseText[] = [
     true,
   ),
   malformed('JOIN with a flag that is none', coordinator(QueryKind.JOIN), ['MSG-3', 'QRY-9'], () =>
-    [2, 255].flatMap((flag) => [join(ascii('n'), ADDRESS, flag), join(ascii('n'), ADDRESS, 0, flag)]),
+    [2, 255].map((flag) => join(ascii('n'), ADDRESS, flag)),
   ),
   malformed('JOIN with a name above 80 bytes', coordinator(QueryKind.JOIN), ['MSG-4', 'QRY-9'], () =>
     [81, 200].map((bytes) => join(new Uint8Array(bytes).fill(0x61), ADDRESS)),
@@ -238,8 +240,28 @@ const texts: readonly CaseText[] = [
       }
     },
   },
-  malformed('COMMIT of 0 or more than 8 replicas', coordinator(QueryKind.COMMIT), ['DEFS-6', 'QRY-9'], () =>
+  malformed('COMMIT for 0 or more than 8 replicas', coordinator(QueryKind.COMMIT), ['DEFS-6', 'QRY-9'], () =>
     [0, 9, 255].map((replicas) => commit(1, 32, replicas)),
+  ),
+  malformed(
+    'JOIN with a flag of draining that is none',
+    coordinator(QueryKind.JOIN),
+    ['MSG-3', 'QRY-9'],
+    () => [2, 255].map((draining) => join(ascii('n'), ADDRESS, 0, draining)),
+  ),
+  malformed('MEMBERS cut at any byte', coordinator(QueryKind.MEMBERS), ['QRY-9', 'PKT-4'], () =>
+    cutsOf(new Uint8Array(MEMBERS_BYTES)),
+  ),
+  malformed('MEMBERS with bytes behind it', coordinator(QueryKind.MEMBERS), ['PKT-4', 'QRY-9'], () => [
+    new Uint8Array(MEMBERS_BYTES + 1),
+    new Uint8Array(MEMBERS_BYTES + 100),
+  ]),
+  malformed(
+    'DIGEST of a node, of another length than it has',
+    coordinator(QueryKind.DIGEST),
+    ['QRY-9', 'PKT-4', 'DIG-1'],
+    () => [0, 6, DIGEST_BYTES - 8, DIGEST_BYTES - 1, DIGEST_BYTES + 1].map((bytes) => new Uint8Array(bytes)),
+    true,
   ),
 ];
 

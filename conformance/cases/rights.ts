@@ -31,18 +31,22 @@ function ask(
 const WHERE_TO = new Uint8Array(16);
 WHERE_TO[13] = 1;
 WHERE_TO[14] = 1;
+/** A COMMIT for one replica, without a receipt. */
+const COMMIT = new Uint8Array(48);
+COMMIT[46] = 1;
 
 const texts: readonly CaseText[] = [
   ask('STATUS', 'coordinator', QueryKind.STATUS, new Uint8Array(4), true),
   ask('WHERE_IS', 'coordinator', QueryKind.WHERE_IS, new Uint8Array(32), true),
   ask('WHERE_TO', 'coordinator', QueryKind.WHERE_TO, WHERE_TO, false),
-  ask('COMMIT', 'coordinator', QueryKind.COMMIT, new Uint8Array(47), false),
+  ask('COMMIT', 'coordinator', QueryKind.COMMIT, COMMIT, false),
   ask('RELEASE', 'coordinator', QueryKind.RELEASE, new Uint8Array(8), false),
   ask('RENEW', 'coordinator', QueryKind.RENEW, new Uint8Array(8), false),
   ask('REMOVE', 'coordinator', QueryKind.REMOVE, new Uint8Array(32), false),
-  ask('JOIN', 'coordinator', QueryKind.JOIN, new Uint8Array(37), false),
+  ask('JOIN', 'coordinator', QueryKind.JOIN, new Uint8Array(38), false),
   ask('READ', 'node', QueryKind.READ, new Uint8Array(54).fill(1), true),
   ask('STORE', 'node', QueryKind.STORE, new Uint8Array(14), false),
+  ask('MEMBERS', 'coordinator', QueryKind.MEMBERS, new Uint8Array(26), true),
 ];
 
 export const rightsCases = section('rights', 631, texts);

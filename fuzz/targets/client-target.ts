@@ -237,6 +237,7 @@ const REPLIES = [
   'revisionReply',
   'noSpaceReply',
   'busyReply',
+  'notLeaderReply',
 ] as const;
 /** The first reply that each action calls for. */
 const EXPECTED: { readonly [Name in Action]: (typeof REPLIES)[number] } = {

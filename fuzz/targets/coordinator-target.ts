@@ -68,6 +68,8 @@ const MESSAGES: ReadonlyMap<number, readonly [MessageName, MessageName]> = new M
   [QueryKind.SETTLE, ['settleQuery', 'settleReply']],
   [QueryKind.CORRUPT, ['hashQuery', 'emptyMessage']],
   [QueryKind.WHERE_IS_MANY, ['whereIsManyQuery', 'whereIsManyReply']],
+  [QueryKind.MEMBERS, ['membersQuery', 'membersReply']],
+  [QueryKind.DIGEST, ['digestQuery', 'digestReply']],
 ]);
 /** An inventory that is about all of the node's objects. */
 const ALL_BUCKETS = new Uint8Array(8).fill(0xff);

@@ -208,7 +208,15 @@ class JoiningStage {
 
 // ---------------------------------------------------------------- scripts
 
-const REPLIES = ['joinReply', 'admitReply', 'settleReply', 'emptyMessage', 'busyReply'] as const;
+const REPLIES = [
+  'joinReply',
+  'admitReply',
+  'digestReply',
+  'settleReply',
+  'emptyMessage',
+  'busyReply',
+  'notLeaderReply',
+] as const;
 
 function stepLayout({ operation, content }: Step): Layout {
   const layout = new LayoutBuilder();
@@ -255,7 +263,8 @@ export const joiningTarget: Target = {
     const honest = { operation: JoiningStep.HONEST, content: new Uint8Array(0) };
     const steps = Array.from({ length: 1 + random.integer(7) }, () => drawStep(random));
     // JOIN, ADMIT, DIGEST and INVENTORY, so that something comes behind them.
-    return scriptOf(new Uint8Array(0), random.chance(0.6) ? [honest, honest, honest, ...steps] : steps);
+    const joined = [honest, honest, honest, honest];
+    return scriptOf(new Uint8Array(0), random.chance(0.6) ? [...joined, ...steps] : steps);
   },
   layout: (input) => scriptLayout(input, 0, stepLayout),
   async run(input) {

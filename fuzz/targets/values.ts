@@ -174,13 +174,14 @@ export const MESSAGE_VALUES: { readonly [Name in MessageName]: (random: Random) 
     objects: unsigned(random, 48),
     bytes: unsigned(random, 48),
     nodesTotal: unsigned(random, 32),
-    coordinators: list(random, 8, () => ({
+    coordinators: list(random, 3, () => ({
       address: text(random, 80),
       leads: random.chance(0.3),
       answers: random.chance(0.3),
       offload: random.chance(0.5),
     })),
-    nodes: list(random, 5, () => ({
+    // With as many coordinators, and the longest texts, they still fit one body.
+    nodes: list(random, 3, () => ({
       nodeId: random.bytes(16),
       name: text(random, 80),
       address: text(random, 80),

@@ -142,11 +142,19 @@ const LISTS: { readonly [Name in MessageName]?: readonly [countAt: number, ...fi
   copyQuery: [46, 3],
 };
 
+/** Messages with data behind a length of two bytes, and where that stands. */
+const DATA_AT: { readonly [Name in MessageName]?: number } = { sessionWriteQuery: 42, sessionReply: 11 };
+
 /** What a codec reads, field by field, until it refuses. */
 export function messageLayout(name: MessageName, input: Uint8Array): Layout {
   const reader = new TracingReader(input);
   codecOf(name).decode(reader);
   const { trace } = reader;
+  const dataAt = DATA_AT[name];
+  if (dataAt !== undefined) {
+    const start = dataAt + 2;
+    trace.lengths.push({ at: dataAt, bytes: 2, start, end: start + numberAt(input, dataAt, 2) });
+  }
   const [firstAt = 0, ...widths] = LISTS[name] ?? [];
   let place = trace.fields.findIndex(({ at }) => at === firstAt);
   for (const perItem of widths) {

@@ -71,3 +71,10 @@ export function parseCount(text: string, option: string, max: number): number {
   if (count < 1 || count > max) throw new UsageError(`${option} ${text}: write a number from 1 to ${max}`);
   return count;
 }
+
+/** The seconds, from `min` to `max`, that stand behind `option`. */
+export function parseSeconds(text: string, option: string, min: number, max: number): number {
+  const seconds = /^\d{1,9}(?:\.\d{1,3})?$/.test(text) ? Number(text) : -1;
+  if (seconds >= min && seconds <= max) return seconds;
+  throw new UsageError(`${option} ${text}: write seconds, ${min} to ${max}`);
+}

@@ -1,7 +1,7 @@
 /** What all command lines of `gramline` share: how help and errors look, and how a run ends. */
 
 import { Command, CommanderError } from 'commander';
-import { ExitCode, exitCodeOf, reasonOf } from './failures.ts';
+import { CommandEnded, ExitCode, exitCodeOf, reasonOf } from './failures.ts';
 import { remark } from './output.ts';
 
 /** A command whose errors are one line, and whose help and errors come back to {@link runCommandLine}. */
@@ -32,6 +32,7 @@ export async function runCommandLine(program: Command, parameters: readonly stri
       // Help and version that were asked for are no error; everything else commander has said itself.
       return error.exitCode === 0 ? ExitCode.DONE : ExitCode.USAGE;
     }
+    if (error instanceof CommandEnded) return error.exitCode;
     remark(reasonOf(error));
     return exitCodeOf(error);
   }

@@ -11,7 +11,8 @@ export const ExitCode = {
   /** No coordinator answered; or, to a coordinator, not the store of its state. */
   NO_COORDINATOR: 3,
 } as const;
-export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+/** One of these, or that of a command that was run for the user. */
+export type ExitCode = number;
 
 /** The command line is wrong; the message says how it should look. */
 export class UsageError extends Error {
@@ -26,6 +27,17 @@ export class UnreachableError extends Error {
 /** A signal ended the command before it was done. */
 export class InterruptedError extends Error {
   override readonly name = 'InterruptedError';
+}
+
+/** A command that was run for the user has ended, and said what there was to say: its exit code is ours. */
+export class CommandEnded extends Error {
+  override readonly name = 'CommandEnded';
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super(`a command has ended with ${exitCode}`);
+    this.exitCode = exitCode;
+  }
 }
 
 /** An error of the kind that a user can do something about. */

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { newCommand, runCommandLine } from './command-line.ts';
 import type { ExitCode } from './failures.ts';
 import { addInspectCommand } from './inspect.ts';
+import { addLockCommand } from './lock.ts';
 import { version } from './package-version.ts';
 import { addQueryCommands } from './queries.ts';
 import { addSecretCommand } from './secret.ts';
@@ -41,6 +42,7 @@ function buildProgram(): Command {
   addSecretCommand(program);
   addQueryCommands(program);
   addTransferCommands(program);
+  addLockCommand(program);
   addInspectCommand(program);
   addToolCommands(program);
   return program;

@@ -24,6 +24,8 @@ import {
   whereToQuery,
   whereToReply,
 } from '../wire/index.ts';
+import { ClientLocks, type HeldLock, type LockOptions } from './client-lock.ts';
+import { openSession, type SessionOptions, type UserSession } from './client-session.ts';
 import { ConnectionCache, closedError } from './connection-cache.ts';
 import { CoordinatorAsker } from './coordinator-asker.ts';
 import { getObject, getObjectInto, type ObjectSink } from './get.ts';
@@ -44,6 +46,8 @@ import { putObject } from './put.ts';
 import { readReply, sleep } from './roles.ts';
 import { parseHash, readOne, WhereIsBatcher, type WhereIsOutcome } from './where-is.ts';
 
+export type { HeldLock, LockOptions } from './client-lock.ts';
+export type { SessionData, SessionOptions, UserSession } from './client-session.ts';
 export type { ObjectSink } from './get.ts';
 export type { ClusterMember } from './member-follower.ts';
 export type { ObjectPlaces, Replica } from './places.ts';
@@ -144,12 +148,14 @@ export class Client {
   /** Puts under way, and what ends each. */
   readonly #puts = new Map<Promise<PutResult>, AbortController>();
   readonly #releases = new Set<Promise<unknown>>();
+  readonly #locks: ClientLocks;
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#coordinators = new CoordinatorAsker(options);
     this.#nodes = new ConnectionCache(options.transport);
+    this.#locks = new ClientLocks(this.#asking);
   }
 
   /** Ends puts under way, which give their space back, then all sessions. */
@@ -301,6 +307,32 @@ export class Client {
     readReply(reply, emptyMessage, `removing ${toHex(bytes).slice(0, 12)}`);
   }
 
+  /**
+   * Waits for a lock, and holds it until it is released, renewing it three times a lease. It outlasts the loss of a
+   * coordinator; when it cannot be renewed in time, its `signal` aborts.
+   *
+   * @param name 1 to 80 bytes
+   * @throws GRAMLINE_TIMEOUT when it is not obtained within `timeoutMillis`, GRAMLINE_INVALID, GRAMLINE_BUSY,
+   *   GRAMLINE_DENIED, GRAMLINE_NO_COORDINATOR, GRAMLINE_CLOSED, the signal's reason
+   * @example
+   * await using lock = await client.lock('nightly build', { timeoutMillis: 60_000 });
+   * await build({ fencing: lock.fencing, signal: lock.signal });
+   */
+  lock(name: string, options: LockOptions = {}): Promise<HeldLock> {
+    return this.#locks.lock(name, options);
+  }
+
+  /**
+   * Makes a user session, or takes one up again by its `token`: a little data that outlasts this client, for
+   * `lifetimeSeconds` after each write.
+   *
+   * @throws GRAMLINE_NOT_FOUND when the session to resume has ended, GRAMLINE_DENIED when its token is another,
+   *   GRAMLINE_INVALID, GRAMLINE_BUSY, GRAMLINE_NO_COORDINATOR, the signal's reason
+   */
+  session(options: SessionOptions = {}): Promise<UserSession> {
+    return openSession(this.#asking, options);
+  }
+
   /** The cluster as a coordinator sees it. */
   async status(options: CallOptions = {}): Promise<ClusterStatus> {
     const nodes: ClusterStatus['nodes'][number][] = [];
@@ -350,7 +382,7 @@ export class Client {
   async #close(): Promise<void> {
     for (const stop of this.#puts.values()) stop.abort(closedError());
     const released = new AbortController();
-    void this.#released().then(() => released.abort());
+    void Promise.all([this.#released(), this.#locks.close()]).then(() => released.abort());
     await sleep(this.#options.clock, CLOSE_RELEASE_MICROS, released.signal);
     await Promise.all([this.#coordinators.close(), this.#nodes.close()]);
   }
@@ -359,6 +391,12 @@ export class Client {
   async #released(): Promise<void> {
     await Promise.allSettled(this.#puts.keys());
     while (this.#releases.size > 0) await Promise.allSettled(this.#releases);
+  }
+
+  get #asking() {
+    const { clock, entropy } = this.#options;
+    const ask: CoordinatorAsker['ask'] = (...question) => this.#coordinators.ask(...question);
+    return { clock, entropy, ask };
   }
 
   get #context() {

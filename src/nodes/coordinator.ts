@@ -48,6 +48,7 @@ import type {
 import { NO_REPAIR, type RepairStatus } from './repair.ts';
 import { answer, answerNow, readQuery, replyBusy, sleep } from './roles.ts';
 import { statusPage } from './status-page.ts';
+import { readUserSession } from './user-session-record.ts';
 
 const INDEX_SEED_BYTES = 8;
 
@@ -85,6 +86,11 @@ const RIGHTS: Readonly<Partial<Record<number, keyof Rights>>> = {
   [QueryKind.REMOVE]: 'write',
   [QueryKind.JOIN]: 'node',
   [QueryKind.MEMBERS]: 'read',
+  [QueryKind.LOCK]: 'write',
+  [QueryKind.UNLOCK]: 'write',
+  [QueryKind.SESSION_WRITE]: 'write',
+  [QueryKind.SESSION_READ]: 'read',
+  [QueryKind.SESSION_END]: 'write',
 };
 
 /** What only a leader answers [LEAD-3]. */
@@ -100,6 +106,10 @@ const LEADER_KINDS: ReadonlySet<number> = new Set([
   QueryKind.INVENTORY,
   QueryKind.SETTLE,
   QueryKind.CORRUPT,
+  QueryKind.LOCK,
+  QueryKind.UNLOCK,
+  QueryKind.SESSION_WRITE,
+  QueryKind.SESSION_END,
 ]);
 
 export class Coordinator {
@@ -217,13 +227,13 @@ export class Coordinator {
   // ---------------------------------------------------------------- leading
 
   #begin(): void {
-    const { clock, entropy, suite, log, clusterId, compression, admissionSecret } = this.#options;
-    const { state, repairDelayMillis, repairBytesPerSecond } = this.#options;
+    const { clock, entropy, suite, log, state, clusterId, compression, admissionSecret } = this.#options;
+    const { repairDelayMillis, repairBytesPerSecond } = this.#options;
     const repairDelayMicros = repairDelayMillis === undefined ? undefined : millis(repairDelayMillis);
     this.#term?.close();
     this.#term = new LeaderTerm({
-      ...{ clock, entropy, suite, log, clusterId, compression, admissionSecret },
-      ...{ state, repairDelayMicros, repairBytesPerSecond },
+      ...{ clock, entropy, suite, log, state, clusterId, compression, admissionSecret },
+      ...{ repairDelayMicros, repairBytesPerSecond },
       catalog: this.#catalog,
       members: this.#members,
       writer: this.#leadership,
@@ -266,6 +276,8 @@ export class Coordinator {
         return this.#status(query);
       case QueryKind.MEMBERS:
         return this.#news.answer(query);
+      case QueryKind.SESSION_READ:
+        return readUserSession(query, connection.peerHost, this.#options);
       default:
         query.reply(ResultCode.UNSUPPORTED);
     }

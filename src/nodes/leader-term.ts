@@ -54,6 +54,7 @@ import { Repair, type RepairStatus } from './repair.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
 import { every, readQuery, replyBusy, sleep } from './roles.ts';
 import type { StateWriter } from './state-writer.ts';
+import { Tenures } from './tenures.ts';
 
 /** Leases are looked at this often; asking about one looks at once. */
 const EXPIRY_SWEEP_MICROS: Micros = seconds(1);
@@ -74,9 +75,9 @@ export interface LeaderTermOptions {
   readonly admissionSecret: Uint8Array;
   readonly catalog: Catalog;
   readonly members: Membership;
+  readonly state: StateStore;
   /** Commits under the epoch of this term. */
   readonly writer: StateWriter;
-  readonly state: StateStore;
   readonly repairDelayMicros?: Micros | undefined;
   readonly repairBytesPerSecond?: number | undefined;
   /** `host:port` of the coordinator's own front port. */
@@ -98,6 +99,7 @@ export class LeaderTerm {
   readonly #book: MemberBook;
   readonly #pace: Pace;
   readonly #repair: Repair;
+  readonly #tenures: Tenures;
   readonly #stop = new AbortController();
 
   constructor(options: LeaderTermOptions) {
@@ -112,6 +114,7 @@ export class LeaderTerm {
     this.#pace = new Pace(clock, ENTRIES_PER_TURN_MAX);
     this.#admission = new Admission({ ...options, book: this.#book, pace: this.#pace });
     members.lead(true);
+    this.#tenures = new Tenures(options);
     for (const member of members.all) member.reservedBytes = 0;
     this.#repair = new Repair({
       ...{ ...options, admission: this.#admission, receipts: this.#receipts, pace: this.#pace },
@@ -133,6 +136,7 @@ export class LeaderTerm {
   /** The epoch is over: nodes are sent elsewhere. */
   close(): void {
     this.#stop.abort();
+    this.#tenures.close();
     for (const member of this.#options.members.all) {
       const { connection } = member;
       member.connection = undefined;
@@ -174,6 +178,11 @@ export class LeaderTerm {
         return this.#settle(connection, query);
       case QueryKind.CORRUPT:
         return this.#admission.corrupt(connection, query);
+      case QueryKind.LOCK:
+      case QueryKind.UNLOCK:
+      case QueryKind.SESSION_WRITE:
+      case QueryKind.SESSION_END:
+        return this.#tenures.handle(connection, query);
       default:
         query.reply(ResultCode.UNSUPPORTED);
     }

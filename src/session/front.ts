@@ -38,7 +38,7 @@ import {
   type Role,
   responderParameters,
   type SessionTag,
-  WIRE_VERSION,
+  WIRE_VERSIONS,
   Writer,
 } from '../wire/index.ts';
 import { handshakeStart } from './handshake-start.ts';
@@ -67,6 +67,8 @@ export interface FrontOptions {
   readonly clusterId: Uint8Array;
   /** For the sessions that start here; see `SessionOptions`. */
   readonly keyLog?: KeyLog | undefined;
+  /** Versions of the wire that are spoken here; default all that this code knows. */
+  readonly versions?: readonly number[] | undefined;
   /** Handshakes remembered at once; fewer where a test wants it. */
   readonly acceptedMax?: number;
 }
@@ -108,6 +110,7 @@ export class Front {
   /** Which cluster this port belongs to. */
   clusterId: Uint8Array;
   readonly dropped = new Map<string, number>();
+  readonly #versions: readonly number[];
   readonly #suite: Suite;
   readonly #entropy: (bytes: number) => Uint8Array;
   readonly #secrets = new Map<string, FrontSecret>();
@@ -118,6 +121,7 @@ export class Front {
   readonly #accepted = new Map<string, Accepted>();
 
   constructor(options: FrontOptions) {
+    this.#versions = options.versions ?? WIRE_VERSIONS;
     this.#suite = options.suite;
     this.#entropy = options.entropy;
     this.#keyLog = options.keyLog;
@@ -160,7 +164,7 @@ export class Front {
 
   #accept(now: Micros, packet: HelloPacket, secret: FrontSecret): FrontOutcome | undefined {
     // [HS-19] The asker hears that its version is not spoken here.
-    if (packet.version !== WIRE_VERSION) {
+    if (!this.#versions.includes(packet.version)) {
       return { kind: 'reply', bytes: this.#refused(packet, secret, ResultCode.UNSUPPORTED) };
     }
     this.#forgetExpired(now);
@@ -176,7 +180,7 @@ export class Front {
     if (this.#accepted.size >= this.#acceptedMax) {
       return { kind: 'reply', bytes: this.#refused(packet, secret, ResultCode.BUSY) };
     }
-    const start = handshakeStart(this.#suite, secret.keys, this.clusterId);
+    const start = handshakeStart(this.#suite, secret.keys, this.clusterId, packet.version);
     const ephemeral = (): KeyPair => this.#suite.keyPair(this.#entropy(EPHEMERAL_BYTES));
     const handshake = new HandshakeState(
       this.#suite,

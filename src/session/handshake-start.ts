@@ -16,8 +16,13 @@ interface Known {
 const knownStarts = new WeakMap<ClusterKeys, Known>();
 
 /** The start of handshakes under `keys` with the cluster of `clusterId` [HS-8]. */
-export function handshakeStart(suite: Suite, keys: ClusterKeys, clusterId: Uint8Array): HandshakeStart {
-  const prologue = handshakePrologue(clusterId);
+export function handshakeStart(
+  suite: Suite,
+  keys: ClusterKeys,
+  clusterId: Uint8Array,
+  version: number = WIRE_VERSION,
+): HandshakeStart {
+  const prologue = handshakePrologue(clusterId, version);
   const known = knownStarts.get(keys);
   if (known !== undefined && known.suite === suite && equalBytes(known.start.basis.prologue, prologue)) {
     return known.start;
@@ -28,10 +33,10 @@ export function handshakeStart(suite: Suite, keys: ClusterKeys, clusterId: Uint8
 }
 
 /** What both ends mix into the handshake first: magic, version, cluster id [HS-13]. */
-export function handshakePrologue(clusterId: Uint8Array): Uint8Array {
+export function handshakePrologue(clusterId: Uint8Array, version: number = WIRE_VERSION): Uint8Array {
   const head = new Writer(new Uint8Array(5));
   head.u32(MAGIC);
-  head.u8(WIRE_VERSION);
+  head.u8(version);
   const cluster = new Uint8Array(CLUSTER_ID_BYTES);
   cluster.set(clusterId);
   return concatBytes(head.buffer, cluster);

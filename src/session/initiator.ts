@@ -50,6 +50,8 @@ export interface InitiatorOptions {
   readonly pool: CreditPool;
   /** For the sessions that start here; see `SessionOptions`. */
   readonly keyLog?: KeyLog | undefined;
+  /** Of the wire; default the highest that this code speaks. */
+  readonly version?: number | undefined;
   /** When given, only this cluster will do. */
   readonly clusterId?: Uint8Array | undefined;
   /** Sealings after which the keys are updated; the default is the most that there may be. */
@@ -141,7 +143,7 @@ export class Initiator {
     this.#tries += 1;
     const hello = signPacket(this.#options.suite, this.#options.keys, {
       type: PacketType.HELLO,
-      version: WIRE_VERSION,
+      version: this.#options.version ?? WIRE_VERSION,
       secretId: this.#options.keys.secretId,
       tag: this.#tag,
       cookie: this.#cookie,
@@ -176,7 +178,7 @@ export class Initiator {
     // [HS-21] One message for all cookies; another only where the cluster is another.
     if (this.#clusterId === undefined || !equalBytes(this.#clusterId, clusterId)) {
       this.#clusterId = clusterId;
-      const start = handshakeStart(suite, keys, clusterId);
+      const start = handshakeStart(suite, keys, clusterId, this.#options.version);
       const ephemeral = this.#takeEphemeral();
       this.#handshake = new HandshakeState(suite, { ...start.basis, role: 'initiator', ephemeral }, start);
       this.#noise = this.#handshake.writeMessage(

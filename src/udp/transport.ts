@@ -4,6 +4,7 @@
  */
 
 import { formatAddress, parseAddress } from '../base/address.ts';
+import { assert } from '../base/assert.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
 import { MIB, type Micros, micros } from '../base/units.ts';
@@ -32,7 +33,7 @@ import {
   type KeyLog,
   type SessionParameters,
 } from '../session/index.ts';
-import { DATAGRAM_BYTES_MIN, ResultCode, Role } from '../wire/index.ts';
+import { DATAGRAM_BYTES_MIN, ResultCode, Role, WIRE_VERSIONS } from '../wire/index.ts';
 import { BufferPool } from './buffers.ts';
 import { SessionConnection } from './connection.ts';
 import type { DatagramHost, DatagramSocket, DatagramSocketOptions } from './host.ts';
@@ -68,6 +69,8 @@ export interface TransportOptions {
   readonly sessionPorts?: { readonly first: number; readonly last: number };
   /** Where the keys of all sessions are logged, because an operator asked for it; nowhere by default [LOG-1]. */
   readonly keyLog?: KeyLog | undefined;
+  /** Versions of the wire that are spoken, the highest last; default all that this code knows. */
+  readonly versions?: readonly number[] | undefined;
   /** Largest UDP payload to send or take in; less where a test wants it. */
   readonly datagramBytesMax?: number;
   /** Sessions that a front port keeps open; fewer where a test wants it. */
@@ -115,14 +118,17 @@ export class UdpTransport implements Transport {
       onRefused: () => connection?.handleRefused(),
     });
     try {
-      attempt = new ConnectAttempt(
-        this.#options,
-        socket,
-        this.#initiator(options, socket, peerHost),
-        peerHost,
-        port,
-      );
-      const outcome = await attempt.run(options);
+      // [VER-3] The highest version first; a lower one only where the peer says that it does not speak that.
+      const versions = [...(this.#options.versions ?? WIRE_VERSIONS)].reverse();
+      let outcome: InitiatorOutcome | undefined;
+      for (const [index, version] of versions.entries()) {
+        if (index > 0) mark('version-lower');
+        const initiator = this.#initiator(options, socket, peerHost, version);
+        attempt = new ConnectAttempt(this.#options, socket, initiator, peerHost, port);
+        outcome = await attempt.run(options);
+        if (outcome.kind !== 'refused' || outcome.code !== ResultCode.UNSUPPORTED) break;
+      }
+      assert(outcome !== undefined, 'no version of the wire is spoken');
       if (outcome.kind !== 'established') throw refusalError(outcome, options.address);
       await socket.connect(peerHost, outcome.port);
       connection = this.#adopt(outcome.session, socket, peerHost, outcome.port, Role.COORDINATOR, ALL_RIGHTS);
@@ -141,6 +147,7 @@ export class UdpTransport implements Transport {
       secrets: this.#options.secrets,
       entropy: this.#options.entropy.bytes,
       clusterId: options.clusterId,
+      versions: this.#options.versions,
       keyLog: this.#options.keyLog,
     });
     const accepted = new Set<SessionConnection>();
@@ -237,7 +244,7 @@ export class UdpTransport implements Transport {
     }
   }
 
-  #initiator(options: ConnectOptions, socket: DatagramSocket, peerHost: string): Initiator {
+  #initiator(options: ConnectOptions, socket: DatagramSocket, peerHost: string, version: number): Initiator {
     return new Initiator({
       suite: this.#options.suite,
       keys: this.#options.secrets[0]!.keys,
@@ -247,6 +254,7 @@ export class UdpTransport implements Transport {
       local: this.#parameters(socket, peerHost),
       pool: this.#pool,
       clusterId: options.clusterId,
+      version,
       keyLog: this.#options.keyLog,
       keySealingsMax: this.#options.keySealingsMax,
     });

@@ -5,7 +5,6 @@
 
 import { assert } from '../base/assert.ts';
 import {
-  BODY_BYTES_MAX,
   BUCKET_DIGEST_BYTES,
   BUCKET_MAP_BYTES,
   BUCKETS,
@@ -23,6 +22,7 @@ import {
   encodeAddress,
   encodeList,
   encodeLocations,
+  encodeOneOf,
   flag,
   type Location,
   locationsSize,
@@ -175,7 +175,7 @@ export const membersReply: Codec<MembersReply> = {
       writer.u48(member.changed);
       writer.fixed(member.nodeId, NODE_ID_BYTES);
       writer.u48(member.incarnation);
-      writer.u8(member.state);
+      encodeOneOf(member.state, NodeState, writer);
       encodeAddress(member.name, writer);
       encodeAddress(member.address, writer);
     });
@@ -332,10 +332,7 @@ function decodeName(reader: Reader): string {
 }
 
 function encodeData(data: Uint8Array, writer: Writer): void {
-  assert(
-    data.length <= USER_DATA_BYTES_MAX && data.length < BODY_BYTES_MAX,
-    'too much data of a user session',
-  );
+  assert(data.length <= USER_DATA_BYTES_MAX, 'too much data of a user session');
   writer.u16(data.length);
   writer.bytes(data);
 }

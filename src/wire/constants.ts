@@ -9,6 +9,9 @@ export const MAGIC = 0x47524d4c;
 /** The wire version that this code speaks [PKT-7]. */
 export const WIRE_VERSION = 1;
 
+/** All versions that this code speaks, the highest last: one and the next, while a cluster is upgraded [VER-3]. */
+export const WIRE_VERSIONS: readonly number[] = [WIRE_VERSION];
+
 /** First byte of every packet [PKT-2]. */
 export const PacketType = {
   HELLO: 0x01,

@@ -93,6 +93,11 @@ export function flag(reader: Reader): boolean {
   return value === 1;
 }
 
+export function encodeOneOf(value: number, names: Readonly<Record<string, number>>, writer: Writer): void {
+  assert(Object.values(names).includes(value), 'a number without a name');
+  writer.u8(value);
+}
+
 /** A byte that is one of the named numbers [MSG-3]. */
 export function oneOf<Names extends Record<string, number>>(
   reader: Reader,

@@ -26,6 +26,7 @@ import {
   encodeAddress,
   encodeList,
   encodeLocations,
+  encodeOneOf,
   flag,
   type Location,
   locationsSize,
@@ -290,8 +291,7 @@ export interface BusyReply {
 export const initiatorParameters: Codec<InitiatorParameters> = {
   size: () => 11,
   encode(message, writer) {
-    assert(Object.values(Role).includes(message.role), 'unknown role');
-    writer.u8(message.role);
+    encodeOneOf(message.role, Role, writer);
     writer.u16(message.datagramBytesMax);
     writer.u32(message.windowBytes);
     writer.u32(message.idleMillis);
@@ -367,7 +367,7 @@ export const statusReply: Codec<StatusReply> = {
       writer.fixed(node.nodeId, NODE_ID_BYTES);
       encodeAddress(node.name, writer);
       encodeAddress(node.address, writer);
-      writer.u8(node.state);
+      encodeOneOf(node.state, NodeState, writer);
       writer.u48(node.quotaBytes);
       writer.u48(node.freeBytes);
       writer.u48(node.objects);
@@ -624,7 +624,9 @@ export const settleQuery: Codec<SettleQuery> = {
 export const settleReply: Codec<SettleReply> = {
   size: (message) => 1 + message.settlements.length,
   encode(message, writer) {
-    encodeList(message.settlements, SETTLE_ENTRIES_MAX, writer, (settlement) => writer.u8(settlement));
+    encodeList(message.settlements, SETTLE_ENTRIES_MAX, writer, (settlement) =>
+      encodeOneOf(settlement, Settlement, writer),
+    );
   },
   decode: (reader) => ({
     settlements: decodeList(reader, SETTLE_ENTRIES_MAX, () => oneOf(reader, Settlement)),

@@ -260,3 +260,17 @@ describe('a node', () => {
     await cluster.close();
   });
 });
+
+describe('a cluster that is being upgraded [VER-3]', () => {
+  test('machines that speak another version, too, talk to those that do not, both ways', async () => {
+    const { cluster, client, content } = await open(30, { mixesVersions: true, nodes: 6 });
+    const marks = await marksOf(async () => {
+      const { hash } = await cluster.drive(client.role.put(content, { replicas: 3 }));
+      for (let count = 0; count < 6; count++) {
+        expect(await cluster.drive(cluster.client().fetch(hash))).toEqual(content);
+      }
+    });
+    expect(marks.has('version-lower')).toBe(true);
+    await cluster.close();
+  });
+});

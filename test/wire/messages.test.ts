@@ -447,6 +447,16 @@ describe('what the encoders of messages must refuse, since the decoders do', () 
         draining: false,
       },
     ],
+    ['a settlement of 3', 'settleReply', { settlements: [3] }],
+    [
+      'a member in state 6',
+      'membersReply',
+      {
+        revision: 0,
+        full: false,
+        members: [{ changed: 0, nodeId: times(1, 16), incarnation: 0, state: 6, name: '', address: '' }],
+      },
+    ],
     ['0 replicas', 'whereToQuery', { token: times(1, 8), bytes: 0, replicas: 0, hash: undefined }],
     ['9 locations', 'whereToReply', { leaseMillis: 0, revision: 0, locations: new Array(9).fill(location) }],
     ['a role of 4', 'initiatorParameters', { role: 4, datagramBytesMax: 0, windowBytes: 0, idleMillis: 0 }],

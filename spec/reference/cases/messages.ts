@@ -608,6 +608,19 @@ function addLists(cases: CaseList): void {
     ['WHERE_IS_MANY query without a hash', 'MSG-11', 'WHERE_IS_MANY query', { hashes: [] }],
     ['a hash of 31 bytes', 'PKT-9', 'WHERE_IS query', { hash: HASH.slice(2) }],
     ['a size of 2^48', 'PKT-9', 'STORE query', { token: TOKEN, size: 2 ** 48 }],
+    [
+      'STATUS reply with a node in state 6',
+      'MSG-3 MSG-5',
+      'STATUS reply',
+      { ...EXAMPLES['STATUS reply'].values[0]!, nodes: [{ ...NODE, state: 6 }] },
+    ],
+    [
+      'MEMBERS reply with a member in state 6',
+      'MSG-3 MSG-5',
+      'MEMBERS reply',
+      { revision: 0, full: false, members: [{ ...MEMBER, state: 6 }] },
+    ],
+    ['a settlement of 3', 'MSG-3 MSG-9', 'SETTLE reply', { settlements: [3] }],
   ];
   for (const [name, clauses, message, value] of written) {
     cases.refuses(`write ${name}`, clauses, 'message.encode', { message, value });
