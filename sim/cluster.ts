@@ -60,12 +60,12 @@ export interface SimClusterOptions {
   readonly slowState?: boolean;
   /** Whether flushes of the nodes' disks take time; default none. */
   readonly slowDisks?: boolean;
-  /** Whether some machines speak the next version of the wire, too. */
-  readonly mixesVersions?: boolean;
   /** How long replicas count whose node went; default as in production. */
   readonly repairDelayMillis?: number;
   /** Default as in production. */
   readonly repairBytesPerSecond?: number;
+  /** Whether some machines speak the next version of the wire, too. */
+  readonly mixesVersions?: boolean;
   /** Keys are updated after so many sealings; default as in production. */
   readonly keySealingsMax?: number;
   /** Events of one drive at most; default {@link STEPS_MAX}. */

@@ -228,13 +228,13 @@ export class Coordinator {
   // ---------------------------------------------------------------- leading
 
   #begin(): void {
-    const { clock, entropy, suite, log, clusterId, compression, admissionSecret } = this.#options;
-    const { state, repairDelayMillis, repairBytesPerSecond } = this.#options;
+    const { clock, entropy, suite, log, state, clusterId, compression, admissionSecret } = this.#options;
+    const { repairDelayMillis, repairBytesPerSecond } = this.#options;
     const repairDelayMicros = repairDelayMillis === undefined ? undefined : millis(repairDelayMillis);
     this.#term?.close();
     this.#term = new LeaderTerm({
-      ...{ clock, entropy, suite, log, clusterId, compression, admissionSecret },
-      ...{ state, repairDelayMicros, repairBytesPerSecond },
+      ...{ clock, entropy, suite, log, state, clusterId, compression, admissionSecret },
+      ...{ repairDelayMicros, repairBytesPerSecond },
       catalog: this.#catalog,
       members: this.#members,
       writer: this.#leadership,

@@ -98,8 +98,8 @@ export class LeaderTerm {
   readonly #admission: Admission;
   readonly #book: MemberBook;
   readonly #pace: Pace;
-  readonly #tenures: Tenures;
   readonly #repair: Repair;
+  readonly #tenures: Tenures;
   readonly #stop = new AbortController();
 
   constructor(options: LeaderTermOptions) {
