@@ -89,8 +89,10 @@ interface Wish {
 
 export class ClientLocks {
   readonly #options: ClientLocksOptions;
-  readonly #stop = new AbortController();
+  #isClosed = false;
+  /** Waits under way, and what ends each. */
   readonly #waits = new Set<Promise<unknown>>();
+  readonly #stops = new Set<AbortController>();
   readonly #held = new Set<Held>();
   /** UNLOCKs that nobody waits for. */
   readonly #givingBack = new Set<Promise<unknown>>();
@@ -102,7 +104,7 @@ export class ClientLocks {
   /** As `Client.lock`. */
   async lock(name: string, options: LockOptions): Promise<HeldLock> {
     const wish = this.#wishOf(name, options);
-    this.#stop.signal.throwIfAborted();
+    if (this.#isClosed) throw closedError();
     options.signal?.throwIfAborted();
     if (this.#waits.size + this.#held.size >= CLIENT_LOCKS_MAX) {
       throw new GramlineError(
@@ -118,7 +120,8 @@ export class ClientLocks {
 
   /** Ends waits and gives all locks back; resolves when that is done, or failed. */
   async close(): Promise<void> {
-    this.#stop.abort(closedError());
+    this.#isClosed = true;
+    for (const stop of this.#stops) stop.abort(closedError());
     for (const held of this.#held) held.lose(closedError());
     await Promise.allSettled(this.#waits);
     while (this.#givingBack.size > 0) await Promise.allSettled(this.#givingBack);
@@ -126,16 +129,17 @@ export class ClientLocks {
 
   async #wait(wish: Wish, { signal, timeoutMillis }: LockOptions): Promise<HeldLock> {
     const stop = new AbortController();
-    const signals = [this.#stop.signal, signal].filter((one) => one !== undefined);
-    const onAbort = (): void => stop.abort(signals.find(({ aborted }) => aborted)?.reason);
-    for (const one of signals) one.addEventListener('abort', onAbort, { once: true });
+    const onAbort = (): void => stop.abort(signal!.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#stops.add(stop);
     try {
       return await this.#obtain(wish, timeoutMillis, stop);
     } catch (error) {
       this.#giveBackLater(wish);
       throw error;
     } finally {
-      for (const one of signals) one.removeEventListener('abort', onAbort);
+      signal?.removeEventListener('abort', onAbort);
+      this.#stops.delete(stop);
     }
   }
 

@@ -115,6 +115,7 @@ export class Locks {
   close(): void {
     this.#stop.abort();
     this.#stopWatching();
+    for (const waiters of this.#waiters.values()) for (const { wake } of waiters) wake();
   }
 
   /** Ends leases that are over, and removes what could not be removed before. */
@@ -348,7 +349,6 @@ export class Locks {
   /** Resolves when the place holds its lock, has gone, or `endsAt` has come. */
   async #wait(place: LockPlace, endsAt: Micros): Promise<void> {
     const { clock } = this.#options;
-    const { signal } = this.#stop;
     const isOver = (): boolean => this.#queues.holds(place) || !this.#queues.stays(place);
     if (isOver() || endsAt <= clock.now() || this.#waiting >= LOCK_WAITERS_MAX) return;
     mark('lock-waits');
@@ -360,13 +360,11 @@ export class Locks {
         if (!waiters.delete(waiter)) return;
         this.#waiting -= 1;
         timer.cancel();
-        signal.removeEventListener('abort', wake);
         if (waiters.size === 0) this.#waiters.delete(place.name);
         resolve();
       };
       const waiter = { place, wake };
       const timer = clock.setTimer(endsAt, wake);
-      signal.addEventListener('abort', wake, { once: true });
       waiters.add(waiter);
     });
     this.#requireOpen();
