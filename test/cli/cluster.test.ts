@@ -54,7 +54,16 @@ describe('an object on its way through the command line', () => {
       { code: 0, hash, bytes: found.bytes },
       { code: 3, hash: '0'.repeat(64), locations: [], revision: null },
     ]);
-    expect(found).toEqual({ code: 0, hash, locations: expect.any(Array), revision: 1, bytes: bytes.length });
+    const { length } = bytes;
+    const revision = expect.any(Number);
+    expect(found).toEqual({
+      code: 0,
+      hash,
+      locations: expect.any(Array),
+      revision,
+      stale: false,
+      bytes: length,
+    });
     expect(found.locations).toHaveLength(2);
     expect(found.locations[0]).toEqual({
       id: expect.stringMatching(/^[0-9a-f]{32}$/),
@@ -141,9 +150,16 @@ describe('an object on its way through the command line', () => {
 describe('questions to the cluster', () => {
   it('shows its nodes, in text and in JSON', async () => {
     const status = JSON.parse((await gramline(['status', '--json'], { env })).stdout);
-    expect(Object.keys(status).sort()).toEqual(['bytes', 'coordinators', 'nodes', 'objects']);
+    expect(Object.keys(status).sort()).toEqual([
+      'bytes',
+      'coordinators',
+      'nodes',
+      'objects',
+      'revision',
+      'stale',
+    ]);
     expect(status.coordinators).toEqual([
-      { address: cluster.address, offload: expect.any(Boolean), revision: expect.any(Number) },
+      { address: cluster.address, leads: true, answers: true, offload: expect.any(Boolean) },
     ]);
     expect(status.nodes.map((node: { name: string }) => node.name).sort()).toEqual(['n1', 'n2']);
     for (const node of status.nodes) {

@@ -167,6 +167,7 @@ export class Hub {
   coordinator!: Coordinator;
   #onConnection!: (connection: Connection) => void;
   #tokens = 0;
+  #open!: () => Promise<Coordinator>;
 
   static async open(listen = '10.0.0.9:7400'): Promise<Hub> {
     const hub = new Hub();
@@ -180,19 +181,28 @@ export class Hub {
     };
     const warn = (message: string, fields?: LogFields): void => void hub.warnings.push({ message, fields });
     const log: Log = { info: () => {}, warn, error: warn };
-    hub.coordinator = await Coordinator.open({
-      transport,
-      clock: hub.clock,
-      entropy: new Random(1),
-      suite: nodeSuite,
-      state: hub.state,
-      clusterId: CLUSTER_ID,
-      admissionSecret: SECRET,
-      listen,
-      log,
-    });
+    hub.#open = () =>
+      Coordinator.open({
+        transport,
+        clock: hub.clock,
+        entropy: new Random(1),
+        suite: nodeSuite,
+        state: hub.state,
+        clusterId: CLUSTER_ID,
+        admissionSecret: SECRET,
+        listen,
+        log,
+      });
+    hub.coordinator = await hub.#open();
     hub.connect(hub.client);
     return hub;
+  }
+
+  /** The coordinator ends, and another one starts on its state; the client has a session with it. */
+  async restart(): Promise<void> {
+    await this.coordinator.close();
+    this.coordinator = await this.#open();
+    this.connect(this.client);
   }
 
   connect(connection: FakeConnection): void {

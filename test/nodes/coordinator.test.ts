@@ -5,7 +5,16 @@ import { PAGE_ENTRIES_MAX } from '../../src/nodes/catalog-held.ts';
 import { ORDERS_MAX } from '../../src/nodes/deletions.ts';
 import { RESERVATION_MICROS_MAX } from '../../src/nodes/reservations.ts';
 import { OBJECTS_MAX } from '../../src/store/store-limits.ts';
-import { ResultCode } from '../../src/wire/index.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  isFailure,
+  QueryKind,
+  ResultCode,
+  Settlement,
+  settleQuery,
+  settleReply,
+} from '../../src/wire/index.ts';
 import { type FakeConnection, Hub } from './coordinator-support.ts';
 
 const HASH = new Uint8Array(32).fill(7);
@@ -174,6 +183,33 @@ describe('an order to delete', () => {
     expect(again.deleted).toEqual([]);
     expect(await hub.inventory(again, [HASH])).toBe(ResultCode.OK);
     expect(again.deleted).toEqual([HASH]);
+  });
+});
+
+describe('a put that was dropped [DEFS-29]', () => {
+  const settle = async (token: Uint8Array): Promise<readonly number[]> => {
+    const body = encodeMessage(settleQuery, { entries: [{ token, hash: HASH }] });
+    const reply = decodeMessage(settleReply, (await node.ask(QueryKind.SETTLE, body)).body);
+    return isFailure(reply) ? [] : reply.settlements;
+  };
+
+  it('is not committed any more, however late, by a coordinator that starts anew', async () => {
+    await hub.pass(3 * LEASE_MICROS);
+    const put = await hub.put(HASH, [NODE_ID]);
+    await hub.pass(2 * LEASE_MICROS);
+    expect(await settle(put.token)).toEqual([Settlement.DROP]);
+    await hub.restart();
+    // Young, it honours reservations that it does not know: but for those that were dropped.
+    expect(await put.commit()).toBe(ResultCode.EXPIRED);
+    expect(await hub.whereIs(HASH)).toBe(ResultCode.NOT_FOUND);
+    expect(await (await hub.put(HASH, [NODE_ID])).commit()).not.toBe(ResultCode.EXPIRED);
+  });
+
+  it('that is not dropped is committed by one that starts anew', async () => {
+    await hub.pass(3 * LEASE_MICROS);
+    const put = await hub.put(HASH, [NODE_ID]);
+    await hub.restart();
+    expect(await put.commit()).toBe(ResultCode.OK);
   });
 });
 

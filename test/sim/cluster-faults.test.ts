@@ -1,6 +1,6 @@
 /** What goes wrong on machines and networks, one thing at a time, and what the cluster owes its users. */
 
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   COORDINATOR_IP,
   contentOf,
@@ -10,6 +10,7 @@ import {
   type SimNode,
 } from '../../sim/cluster.ts';
 import { NO_FAULTS } from '../../sim/faults.ts';
+import { collectMarks } from '../../src/base/marks.ts';
 import { micros } from '../../src/base/units.ts';
 import { UNREPORTED_MAX } from '../../src/nodes/node.ts';
 import { NodeState } from '../../src/wire/index.ts';
@@ -136,13 +137,18 @@ describe('a node dies', () => {
       NodeState.UP,
       NodeState.FAILED,
     ]);
+    const marks = new Set<string>();
+    collectMarks((mark) => marks.add(mark));
+    onTestFinished(() => collectMarks(undefined));
     await node.start();
     await cluster.drive(cluster.joined());
     await cluster.pass(SECOND);
     const replicas = async (content: Uint8Array): Promise<number> =>
       (await cluster.drive(client.role.whereIs(hashOf(content)))).replicas.length;
     expect(await replicas(kept!)).toBe(2);
-    expect(await replicas(lost!)).toBe(1);
+    // Struck, and copied again by repair [REP-2].
+    expect(await replicas(lost!)).toBe(2);
+    expect([marks.has('inventory-strikes'), marks.has('repair-copied')]).toEqual([true, true]);
     expect(node.holds(hashOf(removed!))).toBe(false);
     await expect(replicas(removed!)).rejects.toMatchObject({ code: 'GRAMLINE_NOT_FOUND' });
     await cluster.close();
@@ -284,14 +290,19 @@ describe('a disk', () => {
   test('with a damaged object never serves it: reported, struck, and fetched from another node [DEFS-19] [DEFS-22]', async () => {
     const { cluster, client, content } = await open(41, 2);
     const { hash } = await cluster.drive(client.role.put(content, { replicas: 2 }));
+    const marks = new Set<string>();
+    collectMarks((mark) => marks.add(mark));
+    onTestFinished(() => collectMarks(undefined));
     cluster.nodes[0]!.store.corrupt(hashBytes(hash), 150_000);
     for (let times = 0; times < 10; times++) {
       expect(sameBytes(await cluster.drive(client.fetch(hash)), content)).toBe(true);
     }
     await cluster.pass(SECOND);
-    expect(cluster.nodes[0]!.holds(hash)).toBe(false);
-    const places = await cluster.drive(client.role.whereIs(hash));
-    expect(places.replicas.map(({ address }) => address)).toEqual([cluster.nodes[1]!.address]);
+    // Struck, and copied anew from the other node by repair [REP-2].
+    expect([marks.has('damage-reported'), marks.has('repair-copied')]).toEqual([true, true]);
+    expect((await cluster.drive(client.role.whereIs(hash))).replicas).toHaveLength(2);
+    await cluster.checkStores();
+    expect(sameBytes(await cluster.drive(client.fetch(hash)), content)).toBe(true);
     await cluster.close();
   });
 
