@@ -271,7 +271,10 @@ const texts: readonly CaseText[] = [
       await session.expectAck(number, Space.CONTROL, 'ACK-1', () => session.send([reset]));
       const id = session.query(
         isNode ? 32 : 10,
-        concatBytes(new Uint8Array(isNode ? 13 : 5), new Uint8Array([9])),
+        // STORE of 9 bytes; INVENTORY of 9 entries in all buckets.
+        isNode
+          ? concatBytes(new Uint8Array(13), new Uint8Array([9]))
+          : concatBytes(new Uint8Array(5), new Uint8Array([9]), new Uint8Array(8).fill(255)),
       );
       expectThat(id === next, `query ${next}`, `${id}`);
       const { code } = await session.reply(id, { clause: 'FLOW-12' });

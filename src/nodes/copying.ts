@@ -34,7 +34,7 @@ import { resultCodeOf } from './results.ts';
 import { readQuery, replyBusy } from './roles.ts';
 
 /** Copies and checks of one node at once; one more is refused as busy. */
-export const COPIES_MAX = 16;
+export const COPIES_MAX = 8;
 /** Bytes that a check reads in one go at most. */
 const CHECK_BYTES_MAX: number = MIB;
 
@@ -57,9 +57,17 @@ export class Copier {
   /** Answers COPY; what it began ends when `session` aborts. */
   handle(query: IncomingQuery, session: AbortSignal): void {
     if (this.#running.size >= COPIES_MAX) return replyBusy(query);
-    const run = this.#copy(query, session);
+    // A signal of its own, so that the session's has one listener a copy.
+    const own = new AbortController();
+    const end = (): void => own.abort(session.reason);
+    if (session.aborted) end();
+    session.addEventListener('abort', end, { once: true });
+    const run = this.#copy(query, own.signal);
     this.#running.add(run);
-    const forget = (): boolean => this.#running.delete(run);
+    const forget = (): void => {
+      session.removeEventListener('abort', end);
+      this.#running.delete(run);
+    };
     run.then(forget, (error: unknown) => {
       forget();
       this.#options.log.error('a copy failed', { reason: String(error) });

@@ -144,9 +144,9 @@ export class RepairWork {
    */
   async #ask({ connection, nodeId }: Member, message: CopyQuery): Promise<boolean> {
     if (connection === undefined) throw new GramlineError('GRAMLINE_CLOSED', 'the node is gone');
+    // At the end of the term the session ends, and the question with it.
     const reply = await connection.query(QueryKind.COPY, encodeMessage(copyQuery, message), {
       timeoutMicros: COPY_TIMEOUT_MICROS,
-      signal: this.#options.signal,
     });
     const what = message.sources.length > 0 ? 'copying an object' : 'checking an object';
     const { hash, receipt } = readReply(reply, storeReply, what);

@@ -60,7 +60,7 @@ export const brokenPeers: readonly BrokenPeer[] = [
     name: 'takes every version',
     caughtBy: 'HS-19',
     file: 'src/session/front.ts',
-    find: 'if (packet.version !== WIRE_VERSION) {',
+    find: 'if (!this.#versions.includes(packet.version)) {',
     replace: 'if (packet.version === 77) {',
   },
   {
@@ -525,8 +525,8 @@ export const brokenPeers: readonly BrokenPeer[] = [
   {
     name: 'believes any receipt',
     caughtBy: 'DEFS-8',
-    file: 'src/nodes/leader-term.ts',
-    find: 'if (!this.#receipts.check({ nodeId, token, hash, bytes }, receipt)) return undefined;',
+    file: 'src/nodes/receipts.ts',
+    find: 'if (!this.check({ nodeId, token, hash, bytes }, receipt)) return undefined;',
     replace: '',
   },
   {
