@@ -56,6 +56,8 @@ export interface SegmentContent {
   readonly generation: number;
   readonly offset: number;
   readonly bytes: number;
+  /** Whether it left in, or at the end of, more than the least datagram: a smaller path would have lost it [MTU-5]. */
+  isInLarge: boolean;
 }
 
 /** What the next segment packet is to carry; good until the next one is taken. */
@@ -206,6 +208,7 @@ export class SendFlow {
       generation: record.generation,
       offset: 0,
       bytes: sentBytes,
+      isInLarge: false,
     });
   }
 
@@ -294,7 +297,8 @@ export class SendFlow {
   }
 
   #segment(record: SealedRecord, offset: number, bytes: number, resent: boolean): Segment {
-    SEGMENT.content = { flow: this, record: record.number, generation: record.generation, offset, bytes };
+    const { number, generation } = record;
+    SEGMENT.content = { flow: this, record: number, generation, offset, bytes, isInLarge: false };
     SEGMENT.epochBits = record.epochBits;
     SEGMENT.sealed = record.sealed;
     SEGMENT.resent = resent;

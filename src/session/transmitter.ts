@@ -189,7 +189,7 @@ export class Transmitter {
     if (space === Space.SEGMENT) {
       const segment = content as SegmentContent;
       segment.flow.onSegmentAcked(segment);
-      if (segment.bytes > DATAGRAM_BYTES_MIN) this.#mtu.onLargeAcked();
+      if (segment.isInLarge) this.#mtu.onLargeAcked();
       return;
     }
     const control = content as ControlContent;
@@ -205,7 +205,7 @@ export class Transmitter {
     if (space === Space.SEGMENT) {
       const segment = content as SegmentContent;
       segment.flow.onSegmentLost(segment);
-      if (segment.bytes > DATAGRAM_BYTES_MIN) this.#onLargeLost();
+      if (segment.isInLarge) this.#onLargeLost();
       return;
     }
     const control = content as ControlContent;
@@ -237,7 +237,7 @@ export class Transmitter {
       const oldest = this.#recovery.oldest(space) as SegmentContent | undefined;
       if (oldest === undefined) return;
       // Where nothing large arrives, nothing is ever acknowledged: timeouts are the only sign [MTU-5].
-      if (oldest.bytes > DATAGRAM_BYTES_MIN) this.#onLargeLost();
+      if (oldest.isInLarge) this.#onLargeLost();
       oldest.flow.onSegmentLost(oldest);
       this.#segmentProbes = 1;
       return;
@@ -270,7 +270,7 @@ export class Transmitter {
   #writeDatagram(now: Micros, buffer: Uint8Array, at: number, datagramBytes: number): number {
     let end = at + this.#writeControlPacket(now, buffer, at, datagramBytes);
     while (at + datagramBytes - end >= SEGMENT_HEADER_BYTES + SEGMENT_PAYLOAD_MIN) {
-      const bytes = this.#writeSegmentPacket(now, buffer, end, at + datagramBytes - end);
+      const bytes = this.#writeSegmentPacket(now, buffer, end, at + datagramBytes - end, end - at);
       if (bytes === 0) break;
       end += bytes;
     }
@@ -350,7 +350,13 @@ export class Transmitter {
     return bytes;
   }
 
-  #writeSegmentPacket(now: Micros, buffer: Uint8Array, at: number, bytesMax: number): number {
+  #writeSegmentPacket(
+    now: Micros,
+    buffer: Uint8Array,
+    at: number,
+    bytesMax: number,
+    bytesBefore: number,
+  ): number {
     const probing = this.#segmentProbes > 0;
     if (!probing && this.#recovery.roomBytes < bytesMax) {
       if (this.#flows.hasSegment) this.#recovery.onWindowLimited();
@@ -363,6 +369,7 @@ export class Transmitter {
     // [SEG-4] A slice that is sent again has a number of its own.
     const number = this.#recovery.takeNumber(Space.SEGMENT);
     const bytes = SEGMENT_HEADER_BYTES + content.bytes;
+    content.isInLarge = bytesBefore + bytes > DATAGRAM_BYTES_MIN;
     writeSegmentHeader(
       buffer,
       at,
