@@ -1,6 +1,5 @@
 /** Nodes that have been away for long are no members any more, and their replicas are struck [MEM-5]. */
 
-import { mark } from '../base/marks.ts';
 import type { Catalog } from './catalog.ts';
 import { Changes } from './inventory.ts';
 import type { MemberBook } from './member-book.ts';
@@ -35,7 +34,6 @@ export async function collectAbsent(options: CollectOptions): Promise<void> {
     }
     const struck = await strikes.end();
     if (signal.aborted || !isAway(member)) continue;
-    mark('node-collected');
     log.warn('a node that has been away for long is forgotten', { name: member.name, struck });
     book.strike(member);
   }

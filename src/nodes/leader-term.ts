@@ -282,7 +282,7 @@ export class LeaderTerm {
     const outcome = await catalog.commit(change, isVoid);
     // [DEFS-29] Its nodes have been told to drop what they stored.
     if (outcome === 'void' && catalog.isDropped(token)) {
-      return query.reply(marked('commit-dropped', ResultCode.EXPIRED));
+      return query.reply(ResultCode.EXPIRED);
     }
     if (outcome === 'void') return query.reply(marked('commit-void', ResultCode.ABORTED));
     this.#reservations.finish(token);

@@ -157,7 +157,6 @@ export class Leadership {
     const fence = { key: LEADER_KEY, equals: mine };
     const result = await this.#options.state.commit([fence, ...compare], operations);
     if (!result.ok && !this.#isNamed(mine)) {
-      mark('epoch-stale');
       throw this.notLeading();
     }
     return result;
@@ -272,17 +271,9 @@ export class Leadership {
       { key: EPOCH_KEY, value: encodeEpoch(epoch) },
     ];
     // Leading begins before the commit is answered: the watch tells first.
-    this.#candidate = record;
-    try {
-      await state.commit(compare, operations);
-    } finally {
-      this.#candidate = undefined;
-    }
+    await state.commit(compare, operations);
     if (this.#mine !== undefined) log.info('this coordinator leads', { epoch });
   }
-
-  /** The record by which this coordinator is about to lead. */
-  #candidate: Uint8Array | undefined;
 
   #onLeader(value: Uint8Array | undefined): void {
     const { onGained } = this.#options;
@@ -291,7 +282,6 @@ export class Leadership {
     const isMine = this.#leader !== undefined && equalBytes(this.#leader.id, this.#id);
     // A commit of ours whose answer was lost may be told later, and is as good.
     if (isMine && this.#mine === undefined && !this.#stop.signal.aborted) {
-      if (this.#candidate === undefined) mark('leader-unanswered');
       this.#mine = value;
       this.#epoch = this.#leader!.epoch;
       if (this.#epoch > 1) mark('leader-new-epoch');
