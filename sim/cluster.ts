@@ -171,9 +171,9 @@ export class SimCluster {
     await Promise.all(this.nodes.map((node) => node.role?.joined));
   }
 
-  /** One more client, on a machine of its own. */
-  client(): SimClient {
-    const client = new SimClient(this, this.clients.length);
+  /** One more client, on a machine of its own; it knows these coordinators, or all. */
+  client(coordinators: readonly string[] = this.coordinatorAddresses): SimClient {
+    const client = new SimClient(this, this.clients.length, coordinators);
     this.clients.push(client);
     return client;
   }

@@ -407,10 +407,12 @@ export class SimNode extends SimMachine {
 }
 
 export class SimClient extends SimMachine {
+  readonly #coordinators: readonly string[];
   #role: Client | undefined;
 
-  constructor(cluster: SimCluster, index: number) {
+  constructor(cluster: SimCluster, index: number, coordinators: readonly string[]) {
     super(cluster, `10.0.2.${index + 1}`, `client-${index + 1}`, false);
+    this.#coordinators = coordinators;
   }
 
   get isRunning(): boolean {
@@ -424,7 +426,7 @@ export class SimClient extends SimMachine {
         ...this.roleOptions(this.boot()),
         hashing: nodeHashing,
         compression: lz4Compression,
-        coordinators: this.cluster.coordinatorAddresses,
+        coordinators: this.#coordinators,
       });
     }
     return this.#role;

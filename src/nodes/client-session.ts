@@ -166,14 +166,14 @@ class Session implements UserSession {
     for (let tries = 1; ; tries++) {
       const { reply } = await this.#context.ask(QueryKind.SESSION_READ, body, { signal });
       const found = reply.code === ResultCode.NOT_FOUND ? undefined : readSession(reply);
+      // [LEAD-11] That it is not there is certain.
+      if (found === undefined) throw notFound();
       // A coordinator that follows may not have heard of the last write yet.
-      const isBehind = known > 0 && (found === undefined || found.number < known);
-      if (isBehind && tries < BEHIND_TRIES_MAX) {
+      if (found.number < known && tries < BEHIND_TRIES_MAX) {
         await sleep(this.#context.clock, BEHIND_MICROS, signal);
         signal?.throwIfAborted();
         continue;
       }
-      if (found === undefined) throw notFound();
       if (found.number > this.#number) {
         this.#number = found.number;
         this.#data = found.data;

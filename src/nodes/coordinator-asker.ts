@@ -2,7 +2,7 @@
  * Asking coordinators: any of them where an answer from memory serves, the one that leads for the rest.
  *
  *   ask -- answered --> done
- *   ask -- NOT_LEADER, another is named --> ask that one                       [LEAD-5]
+ *   ask -- NOT_LEADER, another is named --> ask that one                       [LEAD-5] [LEAD-11]
  *   ask -- NOT_LEADER, nobody is known, or BUSY --> wait a moment, ask around
  *   ask -- session lost, or silent --> ask the next one, the same once more    [LEAD-6] [LEAD-10]
  */
@@ -82,7 +82,7 @@ export class CoordinatorAsker {
 
   /** Asks until a coordinator answers. Every query is safe to repeat. */
   async ask(kind: number, body: Uint8Array, options: CallOptions): Promise<Answered> {
-    const wantsLeader = LEADER_KINDS.has(kind);
+    let wantsLeader = LEADER_KINDS.has(kind);
     const { clock } = this.#options;
     let giveUpAt: Micros | undefined;
     let hops = 0;
@@ -101,6 +101,8 @@ export class CoordinatorAsker {
       } finally {
         lease[Symbol.dispose]();
       }
+      // [LEAD-11] What a follower does not know of it leaves to the leader.
+      wantsLeader ||= reply.code === ResultCode.NOT_LEADER;
       if (!wantsLeader || !isPutOff(reply)) return { reply, tries };
       const named = leaderNamedBy(reply);
       if (named !== undefined && hops < HOPS_MAX) {

@@ -135,7 +135,13 @@ export class Coordinator {
     this.#catalog = new Catalog(state, entropy.bytes(INDEX_SEED_BYTES), writer);
     this.#members = new Membership(this.#catalog.numbers, state);
     this.#stopFollowing = this.#members.follow();
-    this.#locator = new Locator(this.#catalog, this.#members, entropy);
+    this.#locator = new Locator({
+      catalog: this.#catalog,
+      members: this.#members,
+      entropy,
+      isSure: () => this.isLeading,
+      refuse: (query) => this.#refuse(query),
+    });
     this.#news = new MemberNews(clock, this.#members, () => state.revision);
   }
 
@@ -278,7 +284,7 @@ export class Coordinator {
       case QueryKind.MEMBERS:
         return this.#news.answer(query);
       case QueryKind.SESSION_READ:
-        return readUserSession(query, connection.peerHost, this.#options);
+        return this.#readUserSession(connection, query);
       default:
         query.reply(ResultCode.UNSUPPORTED);
     }
@@ -295,6 +301,14 @@ export class Coordinator {
       if (isGramlineError(error, 'GRAMLINE_NOT_LEADER')) return this.#refuse(query);
       throw error;
     }
+  }
+
+  /** [LEAD-11] What is not known here may be known to the leader. */
+  #readUserSession(connection: Connection, query: IncomingQuery): void {
+    const isRead = readUserSession(query, connection.peerHost, this.#options);
+    if (isRead) return;
+    if (this.isLeading) query.reply(ResultCode.NOT_FOUND);
+    else this.#refuse(query);
   }
 
   #refuse(query: IncomingQuery): void {

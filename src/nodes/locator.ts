@@ -25,7 +25,18 @@ type LocatedCode =
 
 const WORD_BYTES = 4;
 
+export interface LocatorOptions {
+  readonly catalog: Catalog;
+  readonly members: Membership;
+  readonly entropy: Entropy;
+  /** Whether what the catalog does not know is surely not there: this coordinator leads [LEAD-11]. */
+  readonly isSure: () => boolean;
+  /** Sends an asker to the coordinator that is. */
+  readonly refuse: (query: IncomingQuery) => void;
+}
+
 export class Locator {
+  readonly #options: LocatorOptions;
   readonly #catalog: Catalog;
   readonly #members: Membership;
   readonly #writer = new WhereIsManyWriter();
@@ -38,10 +49,11 @@ export class Locator {
   #count = 0;
   readonly #ranked = new Array<Member | undefined>(REPLICAS_MAX).fill(undefined);
 
-  constructor(catalog: Catalog, members: Membership, entropy: Entropy) {
-    this.#catalog = catalog;
-    this.#members = members;
-    const seed = entropy.bytes(WORD_BYTES);
+  constructor(options: LocatorOptions) {
+    this.#options = options;
+    this.#catalog = options.catalog;
+    this.#members = options.members;
+    const seed = options.entropy.bytes(WORD_BYTES);
     this.#chance = new DataView(seed.buffer, seed.byteOffset).getInt32(0) | 1;
   }
 
@@ -58,6 +70,7 @@ export class Locator {
     if (body.length !== HASH_BYTES) return query.reply(ResultCode.MALFORMED);
     const code = this.#locate(body, 0);
     if (code === ResultCode.BUSY) return replyBusy(query);
+    if (this.#mayExist(code)) return this.#options.refuse(query);
     if (code !== ResultCode.OK) return query.reply(code);
     let size = 6 + 6 + 1 + 1;
     for (let rank = 0; rank < this.#count; rank++) size += this.#ranked[rank]!.locationBytes.length;
@@ -79,11 +92,21 @@ export class Locator {
     this.#writer.begin();
     for (let index = 0; index < hashes; index++) {
       const code = this.#locate(body, 1 + index * HASH_BYTES);
+      // [LEAD-11] The asker comes back with what is not known here, and is sent on then.
+      if (this.#mayExist(code)) {
+        if (index === 0) return this.#options.refuse(query);
+        break;
+      }
       const fits = code === ResultCode.OK ? this.#write() : this.#writer.failed(code, BUSY_RETRY_MILLIS);
       // [DEFS-28] As many as fit; the asker comes back for the rest.
       if (!fits) break;
     }
     query.reply(ResultCode.OK, this.#writer.finish(this.#catalog.revision, this.#catalog.isStale));
+  }
+
+  /** Whether an object is not known here, and may be elsewhere. */
+  #mayExist(code: LocatedCode): boolean {
+    return code === ResultCode.NOT_FOUND && !this.#options.isSure();
   }
 
   /** Writes what was located last; false when it does not fit. */

@@ -74,7 +74,11 @@ export function isTokenOf(suite: Suite, { tokenHash }: UserSessionRecord, token:
   return equalBytesConstantTime(suite.sha256(token), tokenHash);
 }
 
-/** Answers SESSION_READ from what is known here, at the leader and at others [LEAD-3]. */
+/**
+ * Answers SESSION_READ from what is known here, at the leader and at others [LEAD-3].
+ *
+ * @returns false when the session is not known here; then nothing has been answered
+ */
 export function readUserSession(
   query: IncomingQuery,
   peer: string,
@@ -84,17 +88,18 @@ export function readUserSession(
     readonly clock: Clock;
     readonly log: Log;
   },
-): void {
+): boolean {
   const message = readQuery(query, sessionQuery);
-  if (message === undefined) return;
+  if (message === undefined) return true;
   const { state, suite, clock, log } = options;
   const value = state.get(userSessionKey(message.id));
   const record = value === undefined ? undefined : decodeUserSession(value);
-  if (record === undefined) return query.reply(ResultCode.NOT_FOUND);
+  if (record === undefined) return false;
   if (!isTokenOf(suite, record, message.token)) {
     log.warn('a user session was asked for with a wrong token', { peer });
     mark('session-denied');
-    return query.reply(ResultCode.DENIED);
+    query.reply(ResultCode.DENIED);
+    return true;
   }
   const { number, lifetimeSeconds, data } = record;
   // A wall clock that was set says nonsense, and never more than there can be.
@@ -102,4 +107,5 @@ export function readUserSession(
   const remainingSeconds = Math.min(lifetimeSeconds, Math.max(0, leftSeconds));
   const stale = !state.isCurrent;
   query.reply(ResultCode.OK, encodeMessage(sessionReply, { number, remainingSeconds, stale, data }));
+  return true;
 }

@@ -49,8 +49,9 @@ async function end(n: number, token = TOKEN): Promise<number> {
 
 async function read(n: number, token = TOKEN) {
   const body = encodeMessage(sessionQuery, { id: idOf(n), token });
-  const handle = async (query: Parameters<typeof readUserSession>[0]): Promise<void> =>
-    readUserSession(query, PEER, bench.options);
+  const handle = async (query: Parameters<typeof readUserSession>[0]): Promise<void> => {
+    if (!readUserSession(query, PEER, bench.options)) query.reply(ResultCode.NOT_FOUND);
+  };
   const reply = await ask(handle, QueryKind.SESSION_READ, body);
   const answer = decodeMessage(sessionReply, reply.body);
   if (reply.code !== ResultCode.OK || isFailure(answer)) return { ...NOTHING, code: reply.code };

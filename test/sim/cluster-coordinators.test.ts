@@ -168,6 +168,28 @@ describe('several coordinators', () => {
     await cluster.close();
   });
 
+  test('what a follower does not know yet its asker learns from the leader [LEAD-11]', async () => {
+    const { cluster, client, content } = await open(10);
+    const follower = cluster.coordinators.find((coordinator) => coordinator !== cluster.leader)!;
+    follower.cutState(true);
+    const second = contentOf(cluster.random, 1_000);
+    const { hash } = await cluster.drive(client.role.put(content));
+    const existed = await cluster.drive(client.role.put(second));
+    const session = await cluster.drive(client.role.session({ data: content.slice(0, 9) }));
+    const asker = cluster.client([follower.address]);
+    expect(await cluster.drive(asker.fetch(hash))).toEqual(content);
+    const nowhere = 'ab'.repeat(32);
+    const many = await cluster.drive(asker.role.whereIsMany([hash, nowhere, existed.hash]));
+    expect(many.map((found) => ('code' in found ? found.code : found.hash))).toEqual([
+      hash,
+      'GRAMLINE_NOT_FOUND',
+      existed.hash,
+    ]);
+    const resumed = await cluster.drive(asker.role.session({ resume: session.token }));
+    expect(resumed.data).toEqual(content.slice(0, 9));
+    await cluster.close();
+  });
+
   test('fifty clients that race for one hash through several coordinators: one is told 0, forty-nine 1', async () => {
     const { cluster, content } = await open(8, { coordinators: 2, quotaBytes: 100_000_000 });
     const puts = Array.from({ length: 50 }, () => cluster.client().role.put(content.slice(0, 2_000)));
