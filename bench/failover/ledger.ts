@@ -59,6 +59,11 @@ export class Ledger {
     return [...this.locks.values()].reduce((sum, held) => sum + held.length, 0);
   }
 
+  /** How long cycles took, in milliseconds; most of them while nothing failed. */
+  get cycleMillis(): number[] {
+    return [...this.#cycles.values()].flatMap((cycles) => cycles.map(({ began, ended }) => ended - began));
+  }
+
   /** Milliseconds from a strike to the end of the first cycle that began after it, for each client. */
   recoveries(strike: Strike, endAt: number): number[] {
     return [...this.#cycles.values()].map((cycles) => {

@@ -2,7 +2,7 @@
  * Kills coordinators, etcd members and nodes under load, and counts what was lost: three coordinators on three
  * etcd members, four nodes and twenty clients, each a process of its own on this machine.
  *
- *   npm run failover -- [--repeats 20] [--clients 20] [--faults leader,etcd,node,stop] [--json]
+ *   npm run failover -- [--repeats 20] [--clients 20] [--faults leader,etcd,node,stop] [--json] [--log FILE]
  *
  * After each fault clients go on working; what was killed is started again. At the end every acknowledged
  * put must be there, every acknowledged write of a user session, and no lock may have had two holders.
@@ -10,7 +10,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -46,14 +46,22 @@ const SAID: Readonly<Record<Fault, string>> = {
   stop: 'SIGSTOP of the leading coordinator for 10 s',
 };
 
+const now = (): number => Number(process.hrtime.bigint()) / 1e6;
+
 const { values } = parseArgs({
   options: {
     repeats: { type: 'string', default: '20' },
     clients: { type: 'string', default: '20' },
     faults: { type: 'string', default: FAULTS.join() },
     json: { type: 'boolean', default: false },
+    log: { type: 'string' },
   },
 });
+/** What roles say, when, and when faults strike. */
+const log = values.log === undefined ? undefined : createWriteStream(values.log);
+const note = (who: string, text: string): void => {
+  for (const line of text.trimEnd().split('\n')) log?.write(`${now().toFixed(0)} ${who}: ${line}\n`);
+};
 const repeats = Number(values.repeats);
 const clientsCount = Number(values.clients);
 const faults = values.faults.split(',') as Fault[];
@@ -81,9 +89,11 @@ class Role {
 
   /** Resolves when it says that it is ready. */
   async start(): Promise<void> {
-    const command = [join(ROOT, 'dist', 'cli', 'main.js'), ...this.#parameters, '--json'];
+    const level = log === undefined ? [] : ['--log-level', 'info'];
+    const command = [join(ROOT, 'dist', 'cli', 'main.js'), ...this.#parameters, '--json', ...level];
     this.process = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] });
     const collect = (chunk: Buffer): void => {
+      note(this.name, chunk.toString());
       this.#output = (this.#output + chunk.toString()).slice(-4_000);
     };
     this.process.stderr!.on('data', collect);
@@ -109,7 +119,6 @@ const started: (() => Promise<unknown> | unknown)[] = [
 const say = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
-const now = (): number => Number(process.hrtime.bigint()) / 1e6;
 const pause = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis));
 
 try {
@@ -184,17 +193,21 @@ async function main(): Promise<void> {
 
   const strikes: Strike[] = [];
   const strike = async (fault: Fault): Promise<void> => {
+    const begin = (): void => {
+      note('fault', SAID[fault]);
+      strikes.push({ kind: fault, at: now() });
+    };
     switch (fault) {
       case 'leader': {
         const role = await leader();
-        strikes.push({ kind: fault, at: now() });
+        begin();
         await role.kill();
         await pause(FAULT_MILLIS);
         return role.start();
       }
       case 'stop': {
         const role = await leader();
-        strikes.push({ kind: fault, at: now() });
+        begin();
         role.process.kill('SIGSTOP');
         await pause(STOP_MILLIS);
         role.process.kill('SIGCONT');
@@ -203,7 +216,7 @@ async function main(): Promise<void> {
       case 'node': {
         await healthy();
         const node = nodes[Math.floor(Math.random() * nodes.length)]!;
-        strikes.push({ kind: fault, at: now() });
+        begin();
         await node.kill();
         await pause(FAULT_MILLIS);
         return node.start();
@@ -211,7 +224,7 @@ async function main(): Promise<void> {
       case 'etcd': {
         await healthy();
         const member = await etcd.leader();
-        strikes.push({ kind: fault, at: now() });
+        begin();
         await etcd.signal(member, 'SIGKILL');
         await pause(FAULT_MILLIS);
         etcd.restart(member);
@@ -282,6 +295,7 @@ function report({ ledger, strikes, endAt, lost, lostSessions, breaches }: Outcom
     return { fault, times: own.length, p50Millis: at(0.5), p95Millis: at(0.95), maxMillis: at(1) };
   });
   const totals = {
+    cycleP50Millis: Math.round(percentile(ledger.cycleMillis, 0.5)),
     commits: ledger.cycles,
     commitsLost: lost.length,
     locksHeld: ledger.held,
@@ -299,6 +313,7 @@ function report({ ledger, strikes, endAt, lost, lostSessions, breaches }: Outcom
       `${SAID[fault]}, ${times} times: correct answers again after ${p50Millis} ms (p50), ${p95Millis} ms (p95), ${maxMillis} ms (max); goal ${GOAL_MILLIS} ms at p95: ${verdict}`,
     );
   }
+  console.log(`median of a put, a look and a get: ${totals.cycleP50Millis} ms`);
   console.log(`acknowledged commits lost: ${totals.commitsLost} of ${totals.commits}`);
   console.log(`locks held twice: ${totals.locksHeldTwice} of ${totals.locksHeld}`);
   console.log(`user sessions lost: ${totals.sessionsLost} of ${totals.sessions}`);
@@ -313,6 +328,8 @@ function startWorker(setup: WorkerSetup, ledger: Ledger) {
   const ended = new Promise<void>((resolve) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
       const event = JSON.parse(line) as WorkerEvent;
+      if (log !== undefined)
+        note(`client ${setup.index}`, event.kind === 'error' ? event.reason : event.kind);
       ledger.take(setup.index, event);
       if (event.kind === 'end') resolve();
     });

@@ -63,6 +63,7 @@ export const MARKS = {
   'put-again': 'a put starts over',
   'put-existed': 'a put is told that its object is there',
   'put-fewer-places': 'a put goes on without a node that failed',
+  'put-other-places': 'a put asks for other places than a node that did not answer',
   'put-small-records': 'a put starts over with records of one datagram',
   'query-duplicate': 'a query that arrives again is not carried out again',
   'record-resent': 'a whole record is sent again',

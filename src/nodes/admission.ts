@@ -11,7 +11,7 @@
 import { formatAddress, tryParseAddress } from '../base/address.ts';
 import { toHex } from '../base/bytes.ts';
 import { mark } from '../base/marks.ts';
-import { type Micros, seconds } from '../base/units.ts';
+import { type Micros, micros, seconds } from '../base/units.ts';
 import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
 import {
   ADMISSION_NONCE_BYTES,
@@ -52,6 +52,8 @@ export const INVENTORY_ENTRIES_MAX = 10_000_000;
 
 /** Nodes that are admitted and whose inventories are not taken yet, at most [MEM-6]. */
 export const JOINING_MAX = 64;
+/** One that takes longer to tell what it holds is not counted any more. */
+export const JOINING_MICROS_MAX: Micros = seconds(30);
 export interface AdmissionOptions {
   readonly suite: Suite;
   readonly clock: Clock;
@@ -91,8 +93,8 @@ export class Admission {
   #ordersReported = 0;
   #ordersLeft = 0;
   #lastRefusal = '';
-  /** Nodes that are admitted, and have not told what they hold yet. */
-  #joining = 0;
+  /** Nodes that were admitted, and when, and have not told what they hold yet: oldest first. */
+  readonly #joining = new Map<Connection, Micros>();
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -116,7 +118,7 @@ export class Admission {
     // [ADM-9] One session is one node.
     if (this.memberOf(connection) !== undefined) return query.reply(ResultCode.CONFLICT);
     // [MEM-6] A thousand nodes that come at once are taken in one after the other.
-    if (this.#joining >= JOINING_MAX) return replyBusy(query);
+    if (this.#joining.size >= JOINING_MAX) return replyBusy(query);
     // [ADM-3] A fresh nonce for every try.
     const nonce = this.#options.entropy.bytes(ADMISSION_NONCE_BYTES);
     this.#challenges.set(connection, { nonce, join });
@@ -163,7 +165,7 @@ export class Admission {
     this.#options.book.note(member);
     if (replaced !== undefined) mark('node-replaced');
     void replaced?.close();
-    this.#joining += 1;
+    this.#joining.set(connection, this.#options.clock.now());
     this.#admitted.set(connection, { member, revision: catalog.revision, isJoining: true });
     if (isLoopback(address) && !isLoopback(this.#options.frontAddress())) {
       const advice = 'start it with an address of this machine as its coordinator';
@@ -219,10 +221,17 @@ export class Admission {
   }
 
   #endJoining(connection: Connection): void {
+    this.#joining.delete(connection);
     const admitted = this.#admitted.get(connection);
-    if (admitted?.isJoining !== true) return;
-    admitted.isJoining = false;
-    this.#joining -= 1;
+    if (admitted !== undefined) admitted.isJoining = false;
+  }
+
+  /** [MEM-6] Nodes that take their time keep no others waiting. */
+  freePlaces(now: Micros): void {
+    for (const [connection, since] of this.#joining) {
+      if (now < micros(since + JOINING_MICROS_MAX)) return;
+      this.#joining.delete(connection);
+    }
   }
 
   /** Compares what a node holds, in short, with what the catalog says [DIG-2]. */

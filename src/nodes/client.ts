@@ -154,7 +154,7 @@ export class Client {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#coordinators = new CoordinatorAsker(options);
-    this.#nodes = new ConnectionCache(options.transport);
+    this.#nodes = new ConnectionCache(options.transport, options);
     this.#locks = new ClientLocks(this.#asking);
   }
 

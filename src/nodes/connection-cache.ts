@@ -1,16 +1,19 @@
 /**
  * Connections by address, opened when first needed and shared by all callers. Where that is asked for, one
- * that is in use and whose peer says nothing any more is given up, so that its callers try another.
+ * that is in use and whose peer says nothing any more is given up, so that its callers try another. Who
+ * did not answer at all is remembered for a moment.
  */
 
-import { GramlineError } from '../base/errors.ts';
+import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
-import { type Micros, micros } from '../base/units.ts';
+import { type Micros, micros, seconds } from '../base/units.ts';
 import type { Clock, Connection, ConnectOptions, Timer, TransferCounts, Transport } from './ports.ts';
 import { LOOK_MICROS, SilenceWatch } from './silence.ts';
 
 /** Connections kept at once; the one that has been idle for longest makes room, one in use never does. */
 export const CONNECTIONS_MAX = 256;
+/** So long others are chosen before one that did not answer: a coordinator finds out in less. */
+export const DOUBT_MICROS: Micros = seconds(5);
 
 const NO_COUNTS: TransferCounts = {
   datagramsSent: 0,
@@ -33,10 +36,10 @@ interface Entry {
   readonly silence: SilenceWatch | undefined;
 }
 
-/** After how much silence a connection in use is asked for a sign of life. */
-export interface SilenceOptions {
+export interface ConnectionCacheOptions {
   readonly clock: Clock;
-  readonly silenceMicros: Micros;
+  /** After how much silence a connection in use is asked for a sign of life; default: peers are left to their sessions. */
+  readonly silenceMicros?: Micros | undefined;
 }
 
 /** A connection that is being made, and how many callers wait for it. */
@@ -57,14 +60,15 @@ export class ConnectionCache {
   readonly #underWay = new Set<Promise<unknown>>();
   /** What connections that have ended had counted. */
   #past: TransferCounts = NO_COUNTS;
+  /** Where nothing answered, and when: oldest first. */
+  readonly #unanswered = new Map<string, Micros>();
   #closed = false;
-  readonly #silence: SilenceOptions | undefined;
+  readonly #options: ConnectionCacheOptions;
   #looking: Timer | undefined;
 
-  /** @param silence Default: silent peers are left to their sessions. */
-  constructor(transport: Transport, silence?: SilenceOptions) {
+  constructor(transport: Transport, options: ConnectionCacheOptions) {
     this.#transport = transport;
-    this.#silence = silence;
+    this.#options = options;
   }
 
   get counts(): TransferCounts {
@@ -114,6 +118,12 @@ export class ConnectionCache {
     return leaseOf(await made);
   }
 
+  /** Whether nothing answered at `address` a moment ago, so that another one is the better choice. */
+  isDoubtful(address: string): boolean {
+    const at = this.#unanswered.get(address);
+    return at !== undefined && this.#options.clock.now() < micros(at + DOUBT_MICROS);
+  }
+
   /** Ends a connection that misbehaved; the next caller gets a new one. */
   drop(address: string, connection: Connection): void {
     this.#forget(address, connection);
@@ -133,6 +143,10 @@ export class ConnectionCache {
     let connection: Connection;
     try {
       connection = await this.#transport.connect(options);
+      this.#unanswered.delete(address);
+    } catch (error) {
+      if (isGramlineError(error, 'GRAMLINE_NO_COORDINATOR')) this.#doubt(address);
+      throw error;
     } finally {
       this.#openingCount -= 1;
     }
@@ -149,8 +163,8 @@ export class ConnectionCache {
     }
     if (known !== undefined) this.#forget(address, known.connection);
     // Counted before the waiting callers run: nobody may take it for idle in between.
-    const silence =
-      this.#silence === undefined ? undefined : new SilenceWatch(connection, this.#silence.silenceMicros);
+    const { silenceMicros } = this.#options;
+    const silence = silenceMicros === undefined ? undefined : new SilenceWatch(connection, silenceMicros);
     const entry = { connection, uses: waiting.uses, silence };
     this.#open.set(address, entry);
     this.#lookLater();
@@ -160,8 +174,8 @@ export class ConnectionCache {
 
   /** Looks after the connections for as long as one of them is in use. */
   #lookLater(): void {
-    if (this.#silence === undefined || this.#looking !== undefined || this.#closed) return;
-    const { clock } = this.#silence;
+    const { clock, silenceMicros } = this.#options;
+    if (silenceMicros === undefined || this.#looking !== undefined || this.#closed) return;
     this.#looking = clock.setTimer(micros(clock.now() + LOOK_MICROS), () => {
       this.#looking = undefined;
       let isInUse = false;
@@ -188,6 +202,13 @@ export class ConnectionCache {
       `this client uses ${CONNECTIONS_MAX} connections, the most it may: try again when a transfer has ended`,
       { retryable: true },
     );
+  }
+
+  #doubt(address: string): void {
+    this.#unanswered.delete(address);
+    this.#unanswered.set(address, this.#options.clock.now());
+    if (this.#unanswered.size <= CONNECTIONS_MAX) return;
+    for (const oldest of this.#unanswered.keys()) return void this.#unanswered.delete(oldest);
   }
 
   #await(work: Promise<unknown>): void {

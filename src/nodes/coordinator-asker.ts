@@ -3,7 +3,7 @@
  *
  *   ask -- answered --> done
  *   ask -- NOT_LEADER, another is named --> ask that one                       [LEAD-5] [LEAD-11]
- *   ask -- NOT_LEADER, nobody is known, or BUSY --> wait a moment, ask around
+ *   ask -- NOT_LEADER, nobody is known but who was lost just now, or BUSY --> wait a moment, ask around
  *   ask -- session lost, or silent --> ask the next one, the same once more    [LEAD-6] [LEAD-10]
  */
 
@@ -12,6 +12,7 @@ import { mark } from '../base/marks.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import { QueryKind, ResultCode, Role } from '../wire/index.ts';
 import { ConnectionCache, type Lease } from './connection-cache.ts';
+import { CoordinatorTurns } from './coordinator-turns.ts';
 import type { CallOptions, Clock, Entropy, Reply, TransferCounts, Transport } from './ports.ts';
 import { leaderNamedBy, retryMillisOf, sleep } from './roles.ts';
 
@@ -61,15 +62,16 @@ export interface Answered {
 export class CoordinatorAsker {
   readonly #options: CoordinatorAskerOptions;
   readonly #connections: ConnectionCache;
-  #turn = 0;
+  readonly #turns: CoordinatorTurns;
   /** Who leads, as a coordinator has said. */
   #leader: string | undefined;
 
   constructor(options: CoordinatorAskerOptions) {
     this.#options = options;
     const { transport, clock, coordinators } = options;
-    const watches = coordinators.length > 1 ? { clock, silenceMicros: SILENCE_MICROS } : undefined;
-    this.#connections = new ConnectionCache(transport, watches);
+    this.#turns = new CoordinatorTurns(coordinators);
+    const silenceMicros = this.#turns.areSeveral ? SILENCE_MICROS : undefined;
+    this.#connections = new ConnectionCache(transport, { clock, silenceMicros });
   }
 
   get counts(): TransferCounts {
@@ -88,7 +90,8 @@ export class CoordinatorAsker {
     let hops = 0;
     for (let tries = 1; ; ) {
       // Looked for first, since this is asked a million times a second.
-      const lease = this.#lent(wantsLeader) ?? (await this.#connect(wantsLeader, options));
+      const lent = this.#lent(wantsLeader);
+      const { address, lease } = lent ?? (await this.#connect(wantsLeader, options));
       let reply: Reply;
       try {
         reply = await lease.connection.query(kind, body, options);
@@ -96,16 +99,17 @@ export class CoordinatorAsker {
         if (!isBroken(error) || tries >= this.#triesMax) throw error;
         mark('asked-again');
         tries += 1;
-        this.#leaveLeader();
+        this.#lose(address);
         continue;
       } finally {
         lease[Symbol.dispose]();
       }
       // [LEAD-11] What a follower does not know of it leaves to the leader.
       wantsLeader ||= reply.code === ResultCode.NOT_LEADER;
-      if (!wantsLeader || !isPutOff(reply)) return { reply, tries };
+      if (!wantsLeader || !this.#isPutOff(reply)) return { reply, tries };
       const named = leaderNamedBy(reply);
-      if (named !== undefined && hops < HOPS_MAX) {
+      const isThere = named !== undefined && !this.#turns.isLost(named, clock.now());
+      if (isThere && hops < HOPS_MAX) {
         hops += 1;
         this.#leader = named;
         continue;
@@ -117,8 +121,15 @@ export class CoordinatorAsker {
     }
   }
 
+  /** Whether this query may be carried out, or turn out to have been, in a moment or elsewhere. */
+  #isPutOff({ code }: Reply): boolean {
+    if (code === ResultCode.NOT_LEADER || code === ResultCode.BUSY) return true;
+    // The shared state did not answer its leader: what was asked for may have taken effect [LEAD-6].
+    return code === ResultCode.IO && this.#turns.areSeveral;
+  }
+
   get #triesMax(): number {
-    return this.#options.coordinators.length > 1 ? ASK_TRIES_AROUND_MAX : ASK_TRIES_MAX;
+    return this.#turns.areSeveral ? ASK_TRIES_AROUND_MAX : ASK_TRIES_MAX;
   }
 
   /** A moment later there may be a leader, or it may have time. */
@@ -133,39 +144,49 @@ export class CoordinatorAsker {
 
   /** Whoever was asked last is not asked next. */
   #leaveLeader(): void {
-    if (this.#leader === undefined) this.#turn += 1;
+    if (this.#leader === undefined) this.#turns.pass(this.#options.clock.now());
     this.#leader = undefined;
   }
 
+  /** Nothing comes from this one any more. */
+  #lose(address: string): void {
+    if (this.#leader === address) this.#leader = undefined;
+    this.#turns.lose(address, this.#options.clock.now());
+  }
+
   #address(wantsLeader: boolean): string {
-    const { coordinators } = this.#options;
-    const next = coordinators[this.#turn % coordinators.length]!;
-    return wantsLeader ? (this.#leader ?? next) : next;
+    const current = (): string => this.#turns.current(this.#options.clock.now());
+    return wantsLeader ? (this.#leader ?? current()) : current();
   }
 
   /** The session with the coordinator whose turn it is, if there is one. */
-  #lent(wantsLeader: boolean): Lease | undefined {
-    return this.#connections.lend(this.#address(wantsLeader));
+  #lent(wantsLeader: boolean): Lent | undefined {
+    const address = this.#address(wantsLeader);
+    const lease = this.#connections.lend(address);
+    return lease === undefined ? undefined : { address, lease };
   }
 
-  async #connect(wantsLeader: boolean, options: CallOptions): Promise<Lease> {
+  async #connect(wantsLeader: boolean, options: CallOptions): Promise<Lent> {
     const { coordinators } = this.#options;
-    const most = coordinators.length > 1 ? CONNECT_AROUND_MICROS : CONNECT_MICROS;
+    const most = this.#turns.areSeveral ? CONNECT_AROUND_MICROS : CONNECT_MICROS;
     let failure: unknown;
     // One more than there are: the leader that was named may be none of them.
     for (let tried = 0; tried <= coordinators.length; tried++) {
       if (tried === coordinators.length && this.#leader === undefined && failure !== undefined) break;
+      const address = this.#address(wantsLeader);
       try {
-        return await this.#connections.connect({
-          address: this.#address(wantsLeader),
+        const lease = await this.#connections.connect({
+          address,
           role: Role.CLIENT,
           signal: options.signal,
           timeoutMicros: micros(Math.min(most, options.timeoutMicros ?? most)),
         });
+        this.#turns.find(address);
+        return { address, lease };
       } catch (error) {
         options.signal?.throwIfAborted();
         failure = error;
-        this.#leaveLeader();
+        this.#lose(address);
       }
     }
     if (!isGramlineError(failure, 'GRAMLINE_NO_COORDINATOR')) throw failure;
@@ -177,12 +198,13 @@ export class CoordinatorAsker {
   }
 }
 
+/** A session, and with whom. */
+interface Lent {
+  readonly address: string;
+  readonly lease: Lease;
+}
+
 /** Whether asking somebody else may help. */
 function isBroken(error: unknown): boolean {
   return isGramlineError(error, 'GRAMLINE_CLOSED') || isGramlineError(error, 'GRAMLINE_TIMEOUT');
-}
-
-/** Whether this query has not been carried out, and may be in a moment or elsewhere. */
-function isPutOff(reply: Reply): boolean {
-  return reply.code === ResultCode.NOT_LEADER || reply.code === ResultCode.BUSY;
 }

@@ -47,7 +47,7 @@ import type {
   Transport,
 } from './ports.ts';
 import { NO_REPAIR, type RepairStatus } from './repair.ts';
-import { answer, answerNow, readQuery, replyBusy, sleep } from './roles.ts';
+import { answer, answerNow, readQuery, replyBusy, SOON_RETRY_MILLIS, sleep } from './roles.ts';
 import { statusPage } from './status-page.ts';
 import { readUserSession } from './user-session-record.ts';
 
@@ -315,7 +315,7 @@ export class Coordinator {
     // [LEAD-4] It may be the leader again in a moment.
     if (this.#leadership.isSuspended) {
       mark('leader-suspended');
-      return replyBusy(query);
+      return replyBusy(query, SOON_RETRY_MILLIS);
     }
     mark('not-leader');
     const { epoch = 0, address = '' } = this.leader ?? {};

@@ -51,7 +51,7 @@ export class Copier {
 
   constructor(options: CopierOptions) {
     this.#options = options;
-    this.#nodes = new ConnectionCache(options.transport);
+    this.#nodes = new ConnectionCache(options.transport, options);
   }
 
   /** Answers COPY; what it began ends when `session` aborts. */

@@ -9,7 +9,7 @@ import { mark } from '../base/marks.ts';
 import { MIB, type Micros, micros, millis } from '../base/units.ts';
 import { giveRecordBuffer } from '../reliability/index.ts';
 import { RECORD_BYTES_MAX, ResultCode } from '../wire/index.ts';
-import type { Client, ClientOptions, GetOptions, ObjectPlaces } from './client.ts';
+import type { Client, ClientOptions, GetOptions, ObjectPlaces, Replica } from './client.ts';
 import type { ConnectionCache } from './connection-cache.ts';
 import { Outstanding } from './outstanding.ts';
 import { SMALL_RECORD_BYTES } from './records.ts';
@@ -62,8 +62,10 @@ export async function* getObject(context: GetContext): AsyncGenerator<Uint8Array
     }
     if (round > 0) mark('get-new-round');
     const { bytes, replicas } = await placesOf(context);
+    const isDoubtful = ({ address }: Replica): boolean => context.nodes.isDoubtful(address);
+    const inOrder = [...replicas.filter((one) => !isDoubtful(one)), ...replicas.filter(isDoubtful)];
     const reading = { ...context, bytes, signal: options.signal };
-    for (const replica of replicas) {
+    for (const replica of inOrder) {
       if (cursor.at > 0) mark('get-resumed');
       try {
         for await (const plain of readReplica(reading, replica.address, cursor)) {

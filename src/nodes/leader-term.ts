@@ -52,7 +52,7 @@ import type {
 import { Receipts } from './receipts.ts';
 import { Repair, type RepairStatus } from './repair.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
-import { every, readQuery, replyBusy, sleep } from './roles.ts';
+import { every, readQuery, replyBusy, SOON_RETRY_MILLIS, sleep } from './roles.ts';
 import type { StateWriter } from './state-writer.ts';
 import { Tenures } from './tenures.ts';
 
@@ -88,7 +88,8 @@ export interface LeaderTermOptions {
 export type Placement =
   | { readonly code: typeof ResultCode.OK; readonly locations: readonly Location[] }
   | { readonly code: typeof ResultCode.NO_SPACE; readonly freeBytes: number; readonly nodesUp: number }
-  | { readonly code: typeof ResultCode.CONFLICT | typeof ResultCode.BUSY };
+  | { readonly code: typeof ResultCode.CONFLICT }
+  | { readonly code: typeof ResultCode.BUSY; readonly retryMillis?: number };
 
 export class LeaderTerm {
   readonly #options: LeaderTermOptions;
@@ -216,7 +217,8 @@ export class LeaderTerm {
     // [DEFS-5] Fewer places than wanted and possible: nothing is reserved.
     if (wanted === 0 || chosen.length < wanted) {
       // [LEAD-8] Nodes that were up join in a moment.
-      if (awaited.length > 0) return { code: marked('leader-awaits', ResultCode.BUSY) };
+      if (awaited.length > 0)
+        return { code: marked('leader-awaits', ResultCode.BUSY), retryMillis: SOON_RETRY_MILLIS };
       mark('placement-no-space');
       const freeBytes = takers.reduce((most, member) => Math.max(most, member.availableBytes), 0);
       return { code: ResultCode.NO_SPACE, freeBytes, nodesUp: takers.length };
@@ -245,7 +247,7 @@ export class LeaderTerm {
       case ResultCode.NO_SPACE:
         return query.reply(placement.code, encodeMessage(noSpaceReply, placement));
       case ResultCode.BUSY:
-        return replyBusy(query);
+        return replyBusy(query, placement.retryMillis);
       default:
         return query.reply(placement.code);
     }
@@ -391,6 +393,7 @@ export class LeaderTerm {
     const sweep = async (): Promise<void> => {
       const now = clock.now();
       this.#reservations.expire(now);
+      this.#admission.freePlaces(now);
       // Commits without a reservation ask about any time.
       const since = Math.min(this.#reservations.oldestHeldAt ?? now, this.#repair.oldestAt ?? now);
       if (!this.#isYoung(now)) this.#admission.deletions.forgetBefore(micros(since));

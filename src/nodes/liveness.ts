@@ -12,14 +12,27 @@
 import { mark } from '../base/marks.ts';
 import { type Micros, micros, millis } from '../base/units.ts';
 import type { Member } from './membership.ts';
+import type { Connection } from './ports.ts';
 
-/** A node that says nothing for this long is asked. Nodes say something every second. */
+/**
+ * A node that says nothing for this long is sent something: where its process has died, and not its machine,
+ * its system says so. Nodes say something every second.
+ */
+export const PROBE_MICROS: Micros = millis(1_250);
+/** A node that says nothing for this long is asked. */
 export const SILENCE_MICROS: Micros = millis(2_500);
 /** How long it has to answer each time. */
 export const TRY_MICROS: Micros = millis(500);
 export const TRIES_MAX = 3;
 /** Nodes are looked at this often. */
 export const LIVENESS_MICROS: Micros = millis(250);
+
+function probe(now: Micros, member: Member, connection: Connection): void {
+  const { heardAt } = connection;
+  if (now < micros(heardAt + PROBE_MICROS) || (member.probedAt ?? 0) > heardAt) return;
+  member.probedAt = now;
+  connection.ping();
+}
 
 /** Looks at all members that have a session here; asks the silent ones, and returns those that have failed. */
 export function lookAfter(now: Micros, members: readonly Member[]): Member[] {
@@ -31,7 +44,10 @@ export function lookAfter(now: Micros, members: readonly Member[]): Member[] {
     if (askedAt === undefined || isAnswered) {
       member.tries = 0;
       member.askedAt = undefined;
-      if (now < micros(connection.heardAt + SILENCE_MICROS)) continue;
+      if (now < micros(connection.heardAt + SILENCE_MICROS)) {
+        probe(now, member, connection);
+        continue;
+      }
     } else if (now < micros(askedAt + TRY_MICROS)) continue;
     if (member.tries >= TRIES_MAX) {
       mark('node-failed');

@@ -53,6 +53,8 @@ export class Member implements Placeable {
   /** Asked in vain for a sign of life so often [MEM-2], last at `askedAt`. */
   tries = 0;
   askedAt: Micros | undefined;
+  /** When it was sent something last because it was silent. */
+  probedAt: Micros | undefined;
   /** Space that is promised and not yet stored. */
   reservedBytes = 0;
   /** The reply that named this node last, and where in its table: scratch of `locator.ts`. */
@@ -227,7 +229,13 @@ export class Membership {
   /** Takes a node in, or takes it in again under its new incarnation. */
   admit(options: MemberOptions, connection: Connection, wallMillis: number): Member {
     const member = this.#member(options.nodeId);
-    Object.assign(member, options, { connection, full: false, tries: 0, askedAt: undefined });
+    Object.assign(member, options, {
+      connection,
+      full: false,
+      tries: 0,
+      askedAt: undefined,
+      probedAt: undefined,
+    });
     member.stand(Standing.UP, wallMillis);
     return member;
   }

@@ -6,7 +6,7 @@
 import { equalBytes, toHex } from '../base/bytes.ts';
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
-import { type Micros, micros, millis, seconds } from '../base/units.ts';
+import { type Micros, seconds } from '../base/units.ts';
 import { admissionProof, checkAdmissionProof, type Suite } from '../crypto/index.ts';
 import {
   admitQuery,
@@ -27,6 +27,7 @@ import {
   settleReply,
 } from '../wire/index.ts';
 import { Copier } from './copying.ts';
+import { stayJoined } from './joining.ts';
 import { type ClusterMember, MemberFollower } from './member-follower.ts';
 import { sendInventory } from './node-inventory.ts';
 import { ObjectService } from './object-service.ts';
@@ -44,7 +45,6 @@ import type {
 import { Receipts } from './receipts.ts';
 import { RESERVATION_LEASE_MICROS } from './reservations.ts';
 import { ADMISSION_ROLE, ADMITTING_ROLE, answer, ask, every, readQuery, readReply, sleep } from './roles.ts';
-import { untilSilent } from './silence.ts';
 
 /** Load is reported this often, and after every store. */
 const LOAD_MICROS: Micros = seconds(1);
@@ -52,14 +52,6 @@ const LOAD_MICROS: Micros = seconds(1);
 const UPKEEP_MICROS: Micros = seconds(5);
 /** A pending object is asked about when its commit should long have come. */
 const SETTLE_AFTER_MILLIS = (2 * RESERVATION_LEASE_MICROS) / 1000;
-/** Between tries to join, doubled up to the most, with jitter. */
-const JOIN_RETRY_MICROS: Micros = millis(200);
-const JOIN_RETRY_MICROS_MAX: Micros = seconds(5);
-const JOIN_TIMEOUT_MICROS: Micros = seconds(5);
-/** Coordinators that name another one after the other: after so many, nobody knows. */
-const HOPS_MAX = 4;
-/** A coordinator that is silent for this long is asked for a sign of life, then left [LEAD-10]. */
-const SILENCE_MICROS: Micros = millis(2_000);
 /** Damaged objects that are reported one by one; of more, the next inventory tells by lacking them. */
 export const UNREPORTED_MAX = 256;
 
@@ -193,40 +185,28 @@ export class StorageNode {
 
   // ---------------------------------------------------------------- joining
 
-  async #stayJoined(): Promise<void> {
-    const { coordinators, clock, entropy, log } = this.#options;
-    const { signal } = this.#stop;
-    let wait = JOIN_RETRY_MICROS;
-    let hops = 0;
-    let named: string | undefined;
-    for (let turn = 0; !signal.aborted; ) {
-      const address = named ?? coordinators[turn++ % coordinators.length]!;
-      named = undefined;
-      try {
-        const connection = await this.#join(address);
-        [wait, hops] = [JOIN_RETRY_MICROS, 0];
-        await untilSilent(clock, connection, SILENCE_MICROS, signal);
+  #stayJoined(): Promise<void> {
+    const { transport, clock, entropy, log, coordinators } = this.#options;
+    return stayJoined({
+      ...{ transport, clock, entropy, log, coordinators },
+      signal: this.#stop.signal,
+      admit: (connection) => this.#admit(connection),
+      introduce: (connection) => this.#introduce(connection),
+      onJoined: (connection, address) => {
+        this.#coordinator = connection;
+        this.#lastError = undefined;
+        log.info('joined', { coordinator: address });
+        this.#reportLoad();
+        this.#resolveJoined();
+      },
+      onLeft: () => {
         this.#coordinator = undefined;
-        if (signal.aborted) return await connection.close();
-        log.warn(connection.isOpen ? 'the coordinator is silent' : 'the coordinator is gone', { address });
-        if (connection.isOpen) connection.abandon();
-      } catch (error) {
-        if (signal.aborted) return;
-        // [LEAD-5] Another coordinator leads, and was named.
-        const leader = isGramlineError(error) ? error.leader : undefined;
-        if (leader !== undefined && hops < HOPS_MAX) {
-          hops += 1;
-          named = leader;
-          continue;
-        }
-        hops = 0;
+      },
+      onFailure: async (error) => {
         this.#lastError = error;
-        log.warn('could not join', { address, reason: String(error) });
         await this.#renewIfStale(error);
-        await sleep(clock, micros(Math.round(wait * (0.5 + entropy.fraction()))), signal);
-        wait = micros(Math.min(wait * 2, JOIN_RETRY_MICROS_MAX));
-      }
-    }
+      },
+    });
   }
 
   /** [MEM-4] Who was given up comes back as a new one. */
@@ -239,78 +219,55 @@ export class StorageNode {
     }
   }
 
-  async #join(address: string): Promise<Connection> {
-    const { transport, store, suite, admissionSecret, name, log } = this.#options;
+  async #admit(connection: Connection): Promise<void> {
+    const { transport, store, suite, admissionSecret, name } = this.#options;
     const { signal } = this.#stop;
-    const connection = await transport.connect({
-      address,
-      role: Role.NODE,
-      timeoutMicros: JOIN_TIMEOUT_MICROS,
-      signal,
-    });
-    try {
-      const join = {
-        nodeId: store.nodeId,
-        incarnation: store.incarnation,
-        name,
-        address: this.address,
-        quotaBytes: store.quotaBytes,
-        freeBytes: store.freeBytes,
-        offload: transport.offload,
-        draining: this.#options.draining ?? false,
-      };
-      const { nonce } = await ask(
-        connection,
-        QueryKind.JOIN,
-        { codec: joinQuery, message: join },
-        joinReply,
-        'joining',
-        { signal },
+    const join = {
+      nodeId: store.nodeId,
+      incarnation: store.incarnation,
+      name,
+      address: this.address,
+      quotaBytes: store.quotaBytes,
+      freeBytes: store.freeBytes,
+      offload: transport.offload,
+      draining: this.#options.draining ?? false,
+    };
+    const question = { codec: joinQuery, message: join };
+    const { nonce } = await ask(connection, QueryKind.JOIN, question, joinReply, 'joining', { signal });
+    const proof = admissionProof(suite, admissionSecret, connection.handshakeHash, nonce, ADMISSION_ROLE);
+    const reply = await connection.query(QueryKind.ADMIT, encodeMessage(admitQuery, { proof }), { signal });
+    if (reply.code === ResultCode.DENIED) {
+      throw new GramlineError(
+        'GRAMLINE_DENIED',
+        'the coordinator refused this node: its admission secret differs',
       );
-      const proof = admissionProof(suite, admissionSecret, connection.handshakeHash, nonce, ADMISSION_ROLE);
-      const reply = await connection.query(QueryKind.ADMIT, encodeMessage(admitQuery, { proof }), { signal });
-      if (reply.code === ResultCode.DENIED) {
-        throw new GramlineError(
-          'GRAMLINE_DENIED',
-          'the coordinator refused this node: its admission secret differs',
-        );
-      }
-      if (reply.code === ResultCode.CONFLICT) {
-        throw new GramlineError(
-          'GRAMLINE_CONFLICT',
-          'another node with the same id is up: this directory is a copy of its directory',
-          { retryable: true },
-        );
-      }
-      const admitted = readReply(reply, admitReply, 'joining');
-      const { clusterId } = admitted;
-      const { handshakeHash } = connection;
-      // [ADM-8] Only a coordinator that knows the admission secret is obeyed.
-      if (
-        !checkAdmissionProof(suite, admissionSecret, handshakeHash, nonce, ADMITTING_ROLE, admitted.proof)
-      ) {
-        throw new GramlineError('GRAMLINE_DENIED', 'the coordinator does not know the admission secret');
-      }
-      const session = new AbortController();
-      void connection.closed.then(() => session.abort());
-      connection.onQuery = (query) => this.#onCoordinatorQuery(query, session.signal);
-      this.#listener!.clusterId = clusterId;
-      // What the last session ordered to be deleted is not told of as held.
-      await Promise.allSettled(this.#deleting);
-      await sendInventory(connection, store, signal);
-      this.#owesInventory = false;
-      // Whoever closed meanwhile did not see this session.
-      signal.throwIfAborted();
-      this.#coordinator = connection;
-      this.#lastError = undefined;
-      log.info('joined', { coordinator: address });
-      this.#reportLoad();
-      this.#resolveJoined();
-      return connection;
-    } catch (error) {
-      await connection.close();
-      throw error;
     }
+    if (reply.code === ResultCode.CONFLICT) {
+      throw new GramlineError(
+        'GRAMLINE_CONFLICT',
+        'another node with the same id is up: this directory is a copy of its directory',
+        { retryable: true },
+      );
+    }
+    const admitted = readReply(reply, admitReply, 'joining');
+    const { clusterId } = admitted;
+    const { handshakeHash } = connection;
+    // [ADM-8] Only a coordinator that knows the admission secret is obeyed.
+    if (!checkAdmissionProof(suite, admissionSecret, handshakeHash, nonce, ADMITTING_ROLE, admitted.proof)) {
+      throw new GramlineError('GRAMLINE_DENIED', 'the coordinator does not know the admission secret');
+    }
+    const session = new AbortController();
+    void connection.closed.then(() => session.abort());
+    connection.onQuery = (query) => this.#onCoordinatorQuery(query, session.signal);
+    this.#listener!.clusterId = clusterId;
+  }
+
+  /** Tells the coordinator what this node holds. */
+  async #introduce(connection: Connection): Promise<void> {
+    // What the last session ordered to be deleted is not told of as held.
+    await Promise.allSettled(this.#deleting);
+    await sendInventory(connection, this.#options.store, this.#stop.signal);
+    this.#owesInventory = false;
   }
 
   // ---------------------------------------------------------------- upkeep

@@ -33,6 +33,7 @@ import {
   type PutResult,
   REPLICAS_DEFAULT,
   type Replica,
+  type ReservedPlaces,
 } from './client.ts';
 import type { ConnectionCache } from './connection-cache.ts';
 import type { Call, FlowRecord, Reply } from './ports.ts';
@@ -45,7 +46,9 @@ const PUT_TRIES_MAX = 3;
 /** A reservation is renewed when a third of its lease is over, never more often than this. */
 const RENEW_MICROS_MIN: Micros = millis(100);
 /** How long a node may take to answer a HELLO before the put goes on without it. */
-const NODE_CONNECT_MICROS: Micros = seconds(3);
+const NODE_CONNECT_MICROS: Micros = seconds(2);
+/** Tries to get space at nodes of whom none was lost a moment ago; then whoever is named will do. */
+const RESERVE_TRIES_MAX = 8;
 /** Streams of unknown size are held in memory up to this many bytes. */
 const UNSIZED_BYTES_MAX = 64 * 1024 * 1024;
 /** A node that gives room for no record for this long is left; the put goes on without it. */
@@ -109,9 +112,8 @@ async function putOnce(
   recordBytes: number,
 ): Promise<PutResult> {
   const { client, clock, options } = context;
-  const { signal } = options;
   const wanted = options.replicas ?? REPLICAS_DEFAULT;
-  const reserved = await client.whereTo(bytes, { signal, replicas: wanted });
+  const reserved = await reserve(context, bytes, wanted);
   const token = fromHex(reserved.token)!;
   const renewal = new AbortController();
   const renew = async (): Promise<void> => {
@@ -136,6 +138,18 @@ async function putOnce(
     throw error;
   } finally {
     renewal.abort();
+  }
+}
+
+/** Space for the object. A coordinator does not know at once that a node went, and names it: others are asked for then. */
+async function reserve(context: PutContext, bytes: number, replicas: number): Promise<ReservedPlaces> {
+  const { client, nodes, options } = context;
+  for (let tries = 1; ; tries++) {
+    const reserved = await client.whereTo(bytes, { signal: options.signal, replicas });
+    const isDoubtful = reserved.replicas.some(({ address }) => nodes.isDoubtful(address));
+    if (!isDoubtful || tries >= RESERVE_TRIES_MAX) return reserved;
+    mark('put-other-places');
+    await client.release(reserved.token).catch(() => undefined);
   }
 }
 
@@ -190,7 +204,16 @@ async function openPlaces(
   const places = opened.filter((result) => result.status === 'fulfilled').map((result) => result.value);
   if (places.length >= leastPlaces(context)) return places;
   for (const place of places) leave(place, new GramlineError('GRAMLINE_ABORTED', 'too few nodes answer'));
-  throw opened.find((result) => result.status === 'rejected')!.reason;
+  throw connectError(opened.find((result) => result.status === 'rejected')!.reason);
+}
+
+/** That a node does not answer may be another matter at the next try, with other nodes. */
+function connectError(error: unknown): unknown {
+  if (!isGramlineError(error, 'GRAMLINE_NO_COORDINATOR')) return error;
+  return new GramlineError('GRAMLINE_TIMEOUT', `storing: ${error.message}`, {
+    retryable: true,
+    cause: error,
+  });
 }
 
 /** Why a node that answered so does not store the object. */

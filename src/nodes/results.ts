@@ -56,7 +56,7 @@ const MEANINGS: Readonly<Record<number, Meaning>> = {
   },
   [ResultCode.IO]: {
     code: 'GRAMLINE_IO',
-    text: 'the disk of the other end failed: see its log',
+    text: 'the disk or the shared state of the other end failed: see its log',
     retryable: true,
   },
   [ResultCode.TAMPERED]: {

@@ -20,10 +20,12 @@ export const ADMISSION_ROLE = 'node';
 export const ADMITTING_ROLE = 'coordinator';
 /** What a refused asker is told to wait [MSG-10]. */
 export const BUSY_RETRY_MILLIS = 500;
+/** The same where a leader is about to be there, or nodes are about to join it. */
+export const SOON_RETRY_MILLIS = 100;
 
 /** Answers BUSY with the time after which to try again [MSG-10]. */
-export function replyBusy(query: IncomingQuery): void {
-  query.reply(ResultCode.BUSY, encodeMessage(busyReply, { retryMillis: BUSY_RETRY_MILLIS }));
+export function replyBusy(query: IncomingQuery, retryMillis: number = BUSY_RETRY_MILLIS): void {
+  query.reply(ResultCode.BUSY, encodeMessage(busyReply, { retryMillis }));
 }
 
 /** Answers a query by an async function; what it throws becomes a result code. */

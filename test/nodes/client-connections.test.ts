@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../sim/virtual-clock.ts';
 import { CONNECTIONS_MAX, ConnectionCache, type Lease } from '../../src/nodes/connection-cache.ts';
 import { nodeHashing } from '../../src/store/index.ts';
 import {
@@ -18,7 +19,7 @@ const addressOf = (index: number): string => `10.1.0.1:${index + 1}`;
 /** A cache that is full, with a lease of each connection. */
 async function full() {
   const transport = new ScriptedTransport();
-  const cache = new ConnectionCache(transport);
+  const cache = new ConnectionCache(transport, { clock: new VirtualClock() });
   const connect = (index: number, signal?: AbortSignal): Promise<Lease> =>
     cache.connect({ address: addressOf(index), role: ROLE, signal });
   const leases: Lease[] = [];

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type Micros, micros, millis, seconds } from '../../src/base/units.ts';
-import { lookAfter, SILENCE_MICROS, TRIES_MAX, TRY_MICROS } from '../../src/nodes/liveness.ts';
+import { lookAfter, PROBE_MICROS, SILENCE_MICROS, TRIES_MAX, TRY_MICROS } from '../../src/nodes/liveness.ts';
 import { Member } from '../../src/nodes/membership.ts';
 import type { Connection } from '../../src/nodes/ports.ts';
 import { ANSWER_MICROS, SilenceWatch } from '../../src/nodes/silence.ts';
@@ -40,27 +40,32 @@ describe('a node at its leader [MEM-2]', () => {
     expect(peer.pings).toBe(0);
   });
 
-  it('that a blocked event loop keeps quiet for 2 s is not asked', () => {
+  it('that a blocked event loop keeps quiet for 2 s is sent something once, and not asked', () => {
     peer.heardAt = seconds(10);
-    expect(failedBetween(seconds(10), seconds(12))).toBeUndefined();
+    expect(failedBetween(seconds(10), seconds(10) + PROBE_MICROS - 1)).toBeUndefined();
     expect(peer.pings).toBe(0);
+    expect(failedBetween(seconds(10) + PROBE_MICROS, seconds(12))).toBeUndefined();
+    expect([peer.pings, member.tries]).toEqual([1, 0]);
+    peer.heardAt = seconds(12);
+    expect(failedBetween(seconds(12), seconds(12) + PROBE_MICROS)).toBeUndefined();
+    expect([peer.pings, member.tries]).toEqual([2, 0]);
   });
 
   it('that stays silent is asked three times, then it has failed', () => {
     peer.heardAt = seconds(10);
     const failedAt = failedBetween(seconds(10), seconds(30));
-    expect(peer.pings).toBe(TRIES_MAX);
+    expect([peer.pings, member.tries]).toEqual([1 + TRIES_MAX, TRIES_MAX]);
     expect(failedAt).toBe(seconds(10) + SILENCE_MICROS + TRIES_MAX * TRY_MICROS);
   });
 
   it('that answers the last try lives, and is given three tries again', () => {
     peer.heardAt = seconds(10);
     expect(failedBetween(seconds(10), seconds(10) + SILENCE_MICROS + 2 * TRY_MICROS)).toBeUndefined();
-    expect(peer.pings).toBe(TRIES_MAX);
+    expect([peer.pings, member.tries]).toEqual([1 + TRIES_MAX, TRIES_MAX]);
     peer.heardAt = micros(seconds(10) + SILENCE_MICROS + 2 * TRY_MICROS);
     const failedAt = failedBetween(peer.heardAt, seconds(60));
     expect(failedAt).toBe(peer.heardAt + SILENCE_MICROS + TRIES_MAX * TRY_MICROS);
-    expect(peer.pings).toBe(2 * TRIES_MAX);
+    expect(peer.pings).toBe(2 * (1 + TRIES_MAX));
   });
 
   it('is asked first by a leader that stood still itself', () => {
@@ -68,7 +73,7 @@ describe('a node at its leader [MEM-2]', () => {
     expect(failedBetween(seconds(10), seconds(11))).toBeUndefined();
     // The leader wakes up a minute later; the node's packets are not read yet.
     expect(lookAfter(seconds(70), [member])).toEqual([]);
-    expect(peer.pings).toBe(1);
+    expect([peer.pings, member.tries]).toEqual([1, 1]);
     peer.heardAt = micros(seconds(70) + 1);
     expect(failedBetween(seconds(70), seconds(72))).toBeUndefined();
   });
