@@ -1,7 +1,7 @@
 /** Whether objects have as many replicas as they are to have [REP-2] [REP-5]: judges `Invariant.REPLICATED`. */
 
 import { toHex } from '../src/base/bytes.ts';
-import { decodeEntry, hasReplica } from '../src/nodes/catalog-entry.ts';
+import { decodeEntry, hasReplica, WANTED_UNKNOWN, wantedReplicas } from '../src/nodes/catalog-entry.ts';
 import { accountedBytes } from '../src/nodes/membership.ts';
 import { OBJECT_END, OBJECT_PREFIX } from '../src/nodes/state-keys.ts';
 import type { SimCluster } from './cluster.ts';
@@ -24,10 +24,12 @@ export function unrepaired(cluster: SimCluster, damaged: ReadonlySet<string>): s
     const accounted = accountedBytes(entry.bytes);
     const hasRoom = staying.some((node) => !holders.includes(node) && node.store.freeBytes >= accounted);
     const short = hash.slice(0, 12);
-    if (counting < entry.wanted && hasRoom)
-      found.push(`${short}: ${counting} replicas count, ${entry.wanted} are wanted`);
-    else if (counting > entry.wanted || (counting === entry.wanted && holders.length > counting))
-      found.push(`${short}: ${holders.length} replicas, ${entry.wanted} are wanted`);
+    const wanted = wantedReplicas(entry);
+    const isTooMany = entry.wanted !== WANTED_UNKNOWN && counting > wanted;
+    if (counting < wanted && hasRoom)
+      found.push(`${short}: ${counting} replicas count, ${wanted} are wanted`);
+    else if (isTooMany || (counting === wanted && holders.length > counting))
+      found.push(`${short}: ${holders.length} replicas, ${wanted} are wanted`);
   }
   return found;
 }

@@ -7,7 +7,7 @@
 
 import { toHex } from '../base/bytes.ts';
 import { type Micros, micros } from '../base/units.ts';
-import type { CatalogEntry } from './catalog-entry.ts';
+import { type CatalogEntry, WANTED_UNKNOWN, wantedReplicas } from './catalog-entry.ts';
 import type { Member, Membership } from './membership.ts';
 
 /** How one member was seen last. */
@@ -107,10 +107,11 @@ export class Attendance {
       // What a node that just joined holds is not sure yet.
       if (this.#hasTold(member)) (member.draining ? leaving : staying).push(member);
     }
-    const wanted = Math.max(1, entry.wanted);
+    const wanted = wantedReplicas(entry);
     const missing = sources.length === 0 ? 0 : Math.max(0, wanted - counting);
     const isLeaving = leaving.length > 0 && staying.length >= wanted;
-    const surplus = isLeaving ? leaving : staying.length > wanted ? fullestFirst(staying) : [];
+    const isTooMany = entry.wanted !== WANTED_UNKNOWN && staying.length > wanted;
+    const surplus = isLeaving ? leaving : isTooMany ? fullestFirst(staying) : [];
     return { counting, missing, sources, staying, surplus, isLeaving, absent };
   }
 

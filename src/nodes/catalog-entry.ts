@@ -11,7 +11,7 @@ export interface CatalogEntry {
   /** How often it was asked for, and until when it is kept: 0 = for ever. */
   readonly requests: number;
   readonly expiresMillis: number;
-  /** How many replicas it is to have: what repair restores [REP-1]. */
+  /** How many replicas it is to have: what repair restores [REP-1]; {@link WANTED_UNKNOWN} where nobody has said. */
   readonly wanted: number;
   readonly replicas: readonly Uint8Array[];
 }
@@ -19,6 +19,15 @@ export interface CatalogEntry {
 export interface CatalogTotals {
   readonly objects: number;
   readonly bytes: number;
+}
+
+/** Of an object that inventories told of, and no commit: the catalog was lost. */
+export const WANTED_UNKNOWN = 0;
+const WANTED_WHERE_UNKNOWN = 2;
+
+/** How many replicas repair restores. */
+export function wantedReplicas({ wanted }: CatalogEntry): number {
+  return wanted === WANTED_UNKNOWN ? WANTED_WHERE_UNKNOWN : wanted;
 }
 
 const ENTRY_VERSION = 2;

@@ -14,6 +14,7 @@ import {
   encodeEntry,
   encodeMillis,
   hasReplica,
+  WANTED_UNKNOWN,
 } from './catalog-entry.ts';
 import { CatalogMirror } from './catalog-mirror.ts';
 import type { Comparison, StateOperation, StateStore } from './ports.ts';
@@ -129,7 +130,7 @@ export class Catalog extends CatalogMirror {
   ): Promise<boolean> {
     return this.#update(hash, {}, (entry) => {
       if (!mayAdopt(entry === undefined && this.isRemoved(hash))) return 'keep';
-      if (entry === undefined) return newEntry(bytes, [nodeId], 1, 0);
+      if (entry === undefined) return newEntry(bytes, [nodeId], WANTED_UNKNOWN, 0);
       const replicas = joined(entry, [nodeId]);
       return replicas.length === entry.replicas.length ? 'keep' : { ...entry, replicas };
     });

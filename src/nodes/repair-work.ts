@@ -25,7 +25,7 @@ import {
 import type { Admission } from './admission.ts';
 import type { Attendance, Plan } from './attendance.ts';
 import type { Catalog } from './catalog.ts';
-import { type CatalogEntry, hasReplica } from './catalog-entry.ts';
+import { type CatalogEntry, hasReplica, WANTED_UNKNOWN } from './catalog-entry.ts';
 import type { DeletionOrder } from './deletions.ts';
 import { accountedBytes, type Member, type Membership } from './membership.ts';
 import { choosePlaces } from './placement.ts';
@@ -93,7 +93,14 @@ export class RepairWork {
       const isGone = catalog.lookup(hash) === undefined;
       return isGone || signal.aborted || admission.deletions.touched(nodeId, hash, now);
     };
-    const change = { hash, bytes, replicas: [nodeId], wanted: 1, nowMillis: clock.wallMillis(), token };
+    const change = {
+      hash,
+      bytes,
+      replicas: [nodeId],
+      wanted: WANTED_UNKNOWN,
+      nowMillis: clock.wallMillis(),
+      token,
+    };
     const outcome = await catalog.commit(change, isVoid);
     if (outcome === 'void') return marked('repair-void', 'again');
     return marked('repair-copied', 'copied');

@@ -155,7 +155,11 @@ export class UserSessions {
           mark('session-write-repeated');
           return ResultCode.OK;
         }
-      } else if (this.#leases.size + this.#making >= this.#sessionsMax) return ResultCode.BUSY;
+      }
+      // [USR-1] It has ended: only a first write makes a session.
+      if (record === undefined && number > 1) return ResultCode.NOT_FOUND;
+      if (record === undefined && this.#leases.size + this.#making >= this.#sessionsMax)
+        return ResultCode.BUSY;
       const deadlineMillis = clock.wallMillis() + lifetimeSeconds * 1_000;
       const changed = encodeUserSession({ tokenHash, number, lifetimeSeconds, deadlineMillis, data });
       if (record === undefined) this.#making += 1;

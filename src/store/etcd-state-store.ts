@@ -32,7 +32,7 @@ import {
   encodeFounding,
   PIECE_PARTS_MAX,
 } from './etcd-messages.ts';
-import { newerFormat, otherCluster, STATE_FORMAT } from './state-format.ts';
+import { newerFormat, olderFormat, otherCluster, STATE_FORMAT } from './state-format.ts';
 import { checkCommit, checkRange, STATE_KEY_BYTES_MAX, stateClosed } from './state-limits.ts';
 import { openLmdbMirror, type StateMirror } from './state-mirror.ts';
 
@@ -143,6 +143,7 @@ async function foundCluster(
   const where = `etcd at ${client.where}`;
   const { format, clusterId } = found;
   if (format > STATE_FORMAT) throw newerFormat(where, format);
+  if (format >= 1 && format < STATE_FORMAT) throw olderFormat(where, format);
   if (format !== STATE_FORMAT || clusterId.length !== CLUSTER_ID_BYTES) {
     throw new GramlineError(
       'GRAMLINE_CORRUPT',

@@ -4,13 +4,20 @@ import { toHex } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
 
 /** Version of the keys and values that Gramline keeps in a state. */
-export const STATE_FORMAT = 1;
+export const STATE_FORMAT = 2;
 
 /** @param where as in "/data/state" or "etcd at http://a:2379" */
 export function newerFormat(where: string, format: number): GramlineError {
   return new GramlineError(
     'GRAMLINE_INVALID',
     `The state in ${where} has format ${format}, and this Gramline knows formats up to ${STATE_FORMAT}. Start a newer Gramline.`,
+  );
+}
+
+export function olderFormat(where: string, format: number): GramlineError {
+  return new GramlineError(
+    'GRAMLINE_INVALID',
+    `The state in ${where} has format ${format}, and this Gramline reads format ${STATE_FORMAT} only. Start with an empty state: nodes tell what they hold, and nothing is lost.`,
   );
 }
 

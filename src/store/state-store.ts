@@ -28,7 +28,7 @@ import { CLUSTER_ID_BYTES } from '../wire/constants.ts';
 import { ChangeFeed } from './change-feed.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
 import { checkLmdbFile, commitFailure } from './lmdb-file.ts';
-import { newerFormat, otherCluster, STATE_FORMAT } from './state-format.ts';
+import { newerFormat, olderFormat, otherCluster, STATE_FORMAT } from './state-format.ts';
 import { StateLeases } from './state-leases.ts';
 import {
   COMMITS_QUEUED_MAX,
@@ -289,8 +289,9 @@ class LmdbStateStore implements StateStore {
 
   #requireFormat(version: number | undefined): void {
     if (version === STATE_FORMAT) return;
-    if (version === undefined || version < STATE_FORMAT) throw this.#unreadable();
-    throw newerFormat(this.#options.directory, version);
+    if (version === undefined || version < 1) throw this.#unreadable();
+    const refusal = version > STATE_FORMAT ? newerFormat : olderFormat;
+    throw refusal(this.#options.directory, version);
   }
 
   #unreadable(): GramlineError {

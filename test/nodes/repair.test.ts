@@ -42,7 +42,7 @@ beforeEach(async () => {
   told = [];
 });
 
-async function join(fill: number): Promise<Node> {
+async function join(fill: number, holds: readonly Uint8Array[] = []): Promise<Node> {
   const nodeId = new Uint8Array(16).fill(fill);
   const connection = await hub.join(nodeId, `10.0.1.${fill}:1`);
   const vouch = async ({ token, hash, bytes }: CopyQuery): Promise<Reply> => {
@@ -62,7 +62,7 @@ async function join(fill: number): Promise<Node> {
     node.copies.push(message);
     return node.onCopy(message);
   };
-  expect(await hub.inventory(connection, [])).toBe(ResultCode.OK);
+  expect(await hub.inventory(connection, holds)).toBe(ResultCode.OK);
   return node;
 }
 
@@ -97,6 +97,18 @@ describe('a leader', () => {
     expect(replicas()).toEqual(['01', '02', '03']);
     expect(decodeEntry(hub.state.get(objectKey(HASH))!).wanted).toBe(2);
     expect(hub.coordinator.repair).toEqual({ missing: 0, copying: 0, surplus: 0, scanning: false });
+  });
+
+  it('takes nothing away of what inventories told of, and restores two replicas of it [REP-1]', async () => {
+    const [one, other] = [await join(1, [HASH]), await join(2, [HASH]), await join(3, [HASH])];
+    const fourth = await join(4);
+    await hub.pass(200 * SECOND);
+    expect([replicas(), told]).toEqual([['01', '02', '03'], []]);
+    await other.connection.close();
+    await one.connection.close();
+    await hub.pass(90 * SECOND);
+    expect(fourth.copies).toHaveLength(1);
+    expect(replicas()).toContain('04');
   });
 
   it('believes no copy without its receipt, and asks again later [REP-4]', async () => {

@@ -81,6 +81,13 @@ describe('a user session', () => {
     });
   });
 
+  it('is not made by a later write: it has ended, or never was [USR-1]', async () => {
+    expect(await write(1, 2)).toBe(ResultCode.NOT_FOUND);
+    await write(1, 1);
+    await end(1);
+    expect([await write(1, 2), (await read(1)).code]).toEqual([ResultCode.NOT_FOUND, ResultCode.NOT_FOUND]);
+  });
+
   it('is not written, read or ended with another token, and that is logged [USR-1]', async () => {
     await write(1, 1);
     expect(await write(1, 2, { token: OTHER })).toBe(ResultCode.DENIED);
@@ -204,6 +211,7 @@ describe('the end of a user session [USR-4]', () => {
   });
 
   it('is tried again where the state did not answer; a write meanwhile makes a new one', async () => {
+    await write(1, 1);
     await write(1, 5);
     bench.instead.push(() => Promise.reject(noAnswer()));
     await bench.pass(seconds(10));
