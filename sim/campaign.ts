@@ -205,7 +205,7 @@ class Campaign {
     const hasSmallQuota = this.#kinds.includes('small-quota');
     const quotas = this.#random.fork('quotas');
     const keySealingsMax = random.chance(0.3) ? 4 + random.integer(random.pick([30, 200])) : undefined;
-    const sessionsMax = random.chance(0.2) ? coordinators + nodes + clients + SPARE_SESSIONS : undefined;
+    const sessionsMax = random.chance(0.2) ? nodes + clients + SPARE_SESSIONS : undefined;
     const hasSmallBuffers = random.chance(0.2);
     const cluster = new SimCluster({
       seed: this.#seed,
