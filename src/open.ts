@@ -131,6 +131,7 @@ export async function openCoordinator(options: CoordinatorOpenOptions): Promise<
       compression: lz4Compression,
       admissionSecret: admissionSecretOf(options),
       listen: options.listen ?? DEFAULT_LISTEN,
+      secretIds: secretIdsOf(options),
       repairDelayMillis: options.repairDelayMillis,
       repairBytesPerSecond: options.repairBytesPerSecond,
       advertise: (bound) => options.advertise ?? reachableAddress(bound),
@@ -325,6 +326,11 @@ function transportOf(options: CommonOptions): UdpTransport {
 }
 
 const NO_RIGHTS: Rights = { read: false, write: false, node: false, admin: false };
+
+function secretIdsOf({ secret }: CommonOptions): Uint8Array[] {
+  const secrets = secret instanceof Uint8Array ? [secret] : secret.map((grant) => grant.secret);
+  return secrets.map((each) => deriveClusterKeys(bestSuite(), checkedSecret(each)).secretId);
+}
 
 function admissionSecretOf(options: CommonOptions & { readonly admissionSecret?: Uint8Array }): Uint8Array {
   if (options.admissionSecret !== undefined) return checkedSecret(options.admissionSecret);

@@ -5,6 +5,7 @@ import { newCommand, runCommandLine } from './command-line.ts';
 import type { ExitCode } from './failures.ts';
 import { addInspectCommand } from './inspect.ts';
 import { addLockCommand } from './lock.ts';
+import { addMoveStateCommand } from './move-state.ts';
 import { version } from './package-version.ts';
 import { addQueryCommands } from './queries.ts';
 import { addSecretCommand } from './secret.ts';
@@ -43,6 +44,7 @@ function buildProgram(): Command {
   addQueryCommands(program);
   addTransferCommands(program);
   addLockCommand(program);
+  addMoveStateCommand(program);
   addInspectCommand(program);
   addToolCommands(program);
   return program;

@@ -35,7 +35,7 @@ export interface ChosenState {
   /** For people. */
   readonly where: string;
   readonly directory: string | undefined;
-  readonly options: Pick<CoordinatorOpenOptions, 'state' | 'clusterId' | 'etcd'>;
+  readonly options: Pick<CoordinatorOpenOptions, 'clusterId' | 'etcd'> & { readonly state: string };
 }
 
 export function withState(command: Command): Command {

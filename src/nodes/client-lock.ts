@@ -146,11 +146,12 @@ export class ClientLocks {
   async #obtain(wish: Wish, timeoutMillis: number | undefined, stop: AbortController): Promise<HeldLock> {
     const { clock } = this.#options;
     const beganAt = clock.now();
+    let isKnown = false;
     const endsAt = timeoutMillis === undefined ? undefined : micros(beganAt + millis(timeoutMillis));
     const tooLate = (): GramlineError =>
       new GramlineError(
         'GRAMLINE_TIMEOUT',
-        `the lock ${wish.name} was not obtained within ${timeoutMillis! / 1_000} s: somebody else holds it`,
+        `the lock ${wish.name} was not obtained within ${timeoutMillis! / 1_000} s: ${isKnown ? 'somebody else holds it' : 'no coordinator could say who holds it, perhaps its shared state is out of reach'}`,
         { retryable: true },
       );
     const last =
@@ -159,7 +160,6 @@ export class ClientLocks {
         : clock.setTimer(micros(endsAt + LAST_ANSWER_MICROS), () => stop.abort(tooLate()));
     const { signal } = stop;
     let heardAt = beganAt;
-    let isKnown = false;
     try {
       for (;;) {
         const sentAt = clock.now();

@@ -70,6 +70,8 @@ export interface CoordinatorOptions {
   readonly advertise?: (bound: string) => string;
   /** Told when this coordinator begins to lead, and in which epoch. */
   readonly onLeads?: (epoch: number) => void;
+  /** Ids of the secrets that are accepted here, by which coordinators on one state know each other [LEAD-12]. */
+  readonly secretIds?: readonly Uint8Array[] | undefined;
   /** How long replicas count whose node went [REP-2]; default 60,000. */
   readonly repairDelayMillis?: number | undefined;
   /** What repair may copy and check in a second; default 50,000,000. */
@@ -165,13 +167,19 @@ export class Coordinator {
       ...{ state, clock, entropy, log },
       address: advertise?.(address) ?? address,
       offload: transport.offload,
+      secretIds: options.secretIds,
       onGained: (epoch) => {
         coordinator.#begin();
         options.onLeads?.(epoch);
       },
       onLost: () => coordinator.#end(),
     });
-    await coordinator.#leadership.start();
+    try {
+      await coordinator.#leadership.start();
+    } catch (error) {
+      await coordinator.close();
+      throw error;
+    }
     void coordinator.#fillIndex();
     return coordinator;
   }

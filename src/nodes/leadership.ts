@@ -14,7 +14,7 @@ import { concatBytes, equalBytes } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
-import { ADDRESS_BYTES_MAX, Reader, text8Size, Writer } from '../wire/index.ts';
+import { ADDRESS_BYTES_MAX, Reader, SECRET_ID_BYTES, text8Size, Writer } from '../wire/index.ts';
 import type {
   Clock,
   CommitResult,
@@ -44,6 +44,8 @@ export const COORDINATORS_KNOWN_MAX = 64;
 
 const ID_BYTES = 8;
 const RECORD_VERSION = 1;
+const PRESENCE_VERSION = 2;
+const SECRETS_MAX = 16;
 
 /** A coordinator as the state names it. */
 export interface CoordinatorRecord {
@@ -52,6 +54,8 @@ export interface CoordinatorRecord {
   /** `host:port` of its front port. */
   readonly address: string;
   readonly offload: boolean;
+  /** Ids of the secrets that it accepts, as they stand in every HELLO. */
+  readonly secretIds: readonly Uint8Array[];
 }
 
 /** Who leads, and since when. */
@@ -69,6 +73,8 @@ export interface LeadershipOptions {
   /** `host:port` under which others reach this coordinator. */
   readonly address: string;
   readonly offload: boolean;
+  /** Ids of the secrets that are accepted here; none: whoever has others is let be. */
+  readonly secretIds?: readonly Uint8Array[] | undefined;
   /** A new epoch of this coordinator begins. */
   readonly onGained: (epoch: number) => void;
   /** It is over. */
@@ -106,8 +112,13 @@ export class Leadership {
     });
   }
 
-  /** Begins to try. Resolves after the first try: a lone coordinator leads then. */
+  /**
+   * Begins to try. Resolves after the first try: a lone coordinator leads then.
+   *
+   * @throws GRAMLINE_DENIED when a coordinator runs on this state that accepts none of our secrets [LEAD-12]
+   */
   async start(): Promise<void> {
+    this.#requireSameSecret();
     const tried = this.#try().catch((error: unknown) => this.#onFailure(error));
     await tried;
     this.#running = this.#run();
@@ -196,6 +207,19 @@ export class Leadership {
     }
   }
 
+  #requireSameSecret(): void {
+    const { secretIds: own = [] } = this.#options;
+    if (own.length === 0) return;
+    for (const { address, secretIds } of this.coordinators) {
+      const isShared = secretIds.some((id) => own.some((mine) => equalBytes(id, mine)));
+      if (isShared || secretIds.length === 0) continue;
+      throw new GramlineError(
+        'GRAMLINE_DENIED',
+        `the coordinator at ${address} runs on this state with another secret: all of them need the same secret file`,
+      );
+    }
+  }
+
   get #presenceKey(): Uint8Array {
     return concatBytes(COORDINATOR_PREFIX, this.#id);
   }
@@ -233,7 +257,7 @@ export class Leadership {
 
   /** Renews the lease that says that this coordinator is there, or takes a new one. */
   async #renew(): Promise<void> {
-    const { state, clock, address, offload } = this.#options;
+    const { state, clock } = this.#options;
     const lease = this.#lease;
     if (lease !== undefined) {
       const askedAt = clock.now();
@@ -245,7 +269,7 @@ export class Leadership {
     }
     const askedAt = clock.now();
     const fresh = await state.lease(this.#leaseMicros);
-    const value = encodeCoordinator(address, offload);
+    const value = encodeCoordinator(this.#options);
     await state.commit([], [{ key: this.#presenceKey, value, lease: fresh }]);
     this.#lease = fresh;
     this.#hold(askedAt);
@@ -335,18 +359,26 @@ function decodeLeader(value: Uint8Array | undefined): LeaderRecord | undefined {
   return version === RECORD_VERSION && reader.failure === undefined ? record : undefined;
 }
 
-function encodeCoordinator(address: string, offload: boolean): Uint8Array {
-  const writer = new Writer(new Uint8Array(1 + text8Size(address) + 1));
-  writer.u8(RECORD_VERSION);
+function encodeCoordinator({ address, offload, secretIds = [] }: LeadershipOptions): Uint8Array {
+  const ids = secretIds.slice(0, SECRETS_MAX);
+  const size = 1 + text8Size(address) + 1 + 1 + ids.length * SECRET_ID_BYTES;
+  const writer = new Writer(new Uint8Array(size));
+  writer.u8(PRESENCE_VERSION);
   writer.text8(address);
   writer.u8(offload ? 1 : 0);
+  writer.u8(ids.length);
+  for (const id of ids) writer.fixed(id, SECRET_ID_BYTES);
   return writer.buffer;
 }
 
 function decodeCoordinator(id: Uint8Array, value: Uint8Array): CoordinatorRecord | undefined {
   const reader = new Reader(value);
   const version = reader.u8();
-  const record = { id: id.slice(), address: reader.text8(), offload: reader.u8() === 1 };
-  const isFit = text8Size(record.address) <= ADDRESS_BYTES_MAX + 1;
-  return version === RECORD_VERSION && reader.failure === undefined && isFit ? record : undefined;
+  const address = reader.text8();
+  const offload = reader.u8() === 1;
+  const count = Math.min(reader.u8(), SECRETS_MAX);
+  const secretIds = Array.from({ length: count }, () => reader.bytes(SECRET_ID_BYTES).slice());
+  const isFit = text8Size(address) <= ADDRESS_BYTES_MAX + 1;
+  if (version !== PRESENCE_VERSION || reader.failure !== undefined || !isFit) return undefined;
+  return { id: id.slice(), address, offload, secretIds };
 }

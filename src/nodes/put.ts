@@ -36,6 +36,7 @@ import {
   type ReservedPlaces,
 } from './client.ts';
 import type { ConnectionCache } from './connection-cache.ts';
+import { abortable, cut, open, sized } from './object-source.ts';
 import type { Call, FlowRecord, Reply } from './ports.ts';
 import { RecordPacker, SMALL_RECORD_BYTES } from './records.ts';
 import { resultError } from './results.ts';
@@ -49,8 +50,6 @@ const RENEW_MICROS_MIN: Micros = millis(100);
 const NODE_CONNECT_MICROS: Micros = seconds(2);
 /** Tries to get space at nodes of whom none was lost a moment ago; then whoever is named will do. */
 const RESERVE_TRIES_MAX = 8;
-/** Streams of unknown size are held in memory up to this many bytes. */
-const UNSIZED_BYTES_MAX = 64 * 1024 * 1024;
 /** A node that gives room for no record for this long is left; the put goes on without it. */
 export const STORE_STALL_MICROS: Micros = seconds(60);
 /** So is one that has not answered this long after the last byte: it hashes on the way, and syncs its disk. */
@@ -350,113 +349,4 @@ async function commit(context: PutContext, message: CommitQuery): Promise<PutRes
     if (!isGramlineError(error)) throw error;
     return { ...result, replicas: receipts.length, existed: true };
   }
-}
-
-/**
- * Pieces for records; one empty piece for an empty object. Large chunks are cut into equal pieces of at
- * most `pieceBytes()`, and borrowed from; small ones are gathered in one buffer that serves again. A
- * piece is good until the next is asked for.
- */
-async function* cut(
-  source: AsyncIterable<Uint8Array>,
-  bytes: number,
-  pieceBytes: () => number,
-): AsyncIterable<Uint8Array> {
-  const gathered = new Uint8Array(Math.min(RECORD_BYTES_MAX, bytes));
-  let filled = 0;
-  let total = 0;
-  const wrongSize = (): GramlineError =>
-    new GramlineError(
-      'GRAMLINE_INVALID',
-      `the source has not the ${bytes} bytes that were announced: it changed meanwhile`,
-    );
-  for await (const chunk of source) {
-    total += chunk.length;
-    if (total > bytes) throw wrongSize();
-    for (let at = 0; at < chunk.length; ) {
-      const most = pieceBytes();
-      const left = chunk.length - at;
-      if (filled === 0 && left >= most) {
-        const count = Math.ceil(left / Math.ceil(left / most));
-        yield chunk.subarray(at, at + count);
-        at += count;
-        continue;
-      }
-      const count = Math.min(Math.max(0, most - filled), left);
-      gathered.set(chunk.subarray(at, at + count), filled);
-      filled += count;
-      at += count;
-      if (filled < most) continue;
-      yield gathered.subarray(0, filled);
-      filled = 0;
-    }
-  }
-  if (total !== bytes) throw wrongSize();
-  if (filled > 0 || bytes === 0) yield gathered.subarray(0, filled);
-}
-
-function open(source: ObjectSource): AsyncIterable<Uint8Array> {
-  if (typeof source === 'function') return source();
-  return source instanceof Uint8Array ? once(source) : source;
-}
-
-/** `source`, left as soon as `signal` aborts, even while it waits for bytes that never come. */
-async function* abortable(
-  source: AsyncIterable<Uint8Array>,
-  signal: AbortSignal | undefined,
-): AsyncIterable<Uint8Array> {
-  if (signal === undefined) return yield* source;
-  const iterator = source[Symbol.asyncIterator]();
-  // One promise a piece: a race with one that lives as long as the put would hold every piece until its end.
-  let giveUp: (reason: unknown) => void = () => undefined;
-  const onAbort = (): void => giveUp(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    for (;;) {
-      signal.throwIfAborted();
-      const next = await new Promise<IteratorResult<Uint8Array, unknown>>((resolve, reject) => {
-        giveUp = reject;
-        iterator.next().then(resolve, reject);
-      });
-      if (next.done === true) return;
-      yield next.value;
-    }
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    // Not awaited: a source that is stuck in `next` would never return.
-    iterator.return?.().catch(() => undefined);
-  }
-}
-
-async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes;
-}
-
-/** The source with its size: given, known, or found by holding a small stream in memory. */
-async function sized(
-  source: ObjectSource,
-  bytes: number | undefined,
-  signal: AbortSignal | undefined,
-): Promise<{ readonly source: ObjectSource; readonly bytes: number }> {
-  if (source instanceof Uint8Array) return { source, bytes: source.length };
-  if (bytes !== undefined) return { source, bytes };
-  const parts: Uint8Array[] = [];
-  let total = 0;
-  for await (const part of abortable(open(source), signal)) {
-    parts.push(part.slice());
-    total += part.length;
-    if (total > UNSIZED_BYTES_MAX) {
-      throw new GramlineError(
-        'GRAMLINE_INVALID',
-        'a stream above 64 MiB needs its size: pass the option bytes',
-      );
-    }
-  }
-  const joined = new Uint8Array(total);
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return { source: joined, bytes: total };
 }

@@ -1,6 +1,9 @@
-/** Whose keys begin how in the shared state: one letter each, so that a range is one kind. */
+/**
+ * Whose keys begin how in the shared state: one letter each, so that a range is one kind. The letters `r` and `v`
+ * are the stores' own (`state-moving.ts`).
+ */
 
-import { concatBytes, utf8 } from '../base/bytes.ts';
+import { concatBytes, equalBytes, utf8 } from '../base/bytes.ts';
 
 /** Hash -> entry of the catalog. */
 export const OBJECT_PREFIX: Uint8Array = utf8('o');
@@ -40,6 +43,11 @@ export function tombstoneKey(hash: Uint8Array): Uint8Array {
 
 export function droppedKey(token: Uint8Array): Uint8Array {
   return concatBytes(DROPPED_PREFIX, token);
+}
+
+/** Whether an entry lives only as long as its coordinator: who leads, and who runs. */
+export function isPassing(key: Uint8Array): boolean {
+  return equalBytes(key, LEADER_KEY) || isBehind(key, COORDINATOR_PREFIX);
 }
 
 /** Whether `key` is one of those behind `prefix`, which is one letter. */

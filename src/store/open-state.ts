@@ -3,6 +3,7 @@
 import type { Log, StateStore } from '../nodes/ports.ts';
 import type { EtcdAccess } from './etcd-client.ts';
 import { parseState } from './state-choice.ts';
+import { withRevisionBase } from './state-moving.ts';
 
 /** What only a state in etcd has a use for. */
 export interface EtcdStateOptions extends EtcdAccess {
@@ -29,7 +30,18 @@ export interface OpenStateOptions {
  * @throws GRAMLINE_INVALID when the text is no state, or the state is another cluster's or a newer Gramline's, and
  *   what the adapters throw
  */
-export async function openState({ state, etcd, log, ...common }: OpenStateOptions): Promise<StateStore> {
+export async function openState(options: OpenStateOptions): Promise<StateStore> {
+  const store = await openRawState(options);
+  try {
+    return withRevisionBase(store);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** The same, also where a state is only half there: for whoever moves one. */
+export async function openRawState({ state, etcd, log, ...common }: OpenStateOptions): Promise<StateStore> {
   const choice = parseState(state);
   if (choice.kind === 'lmdb') {
     const { openStateStore } = await import('./state-store.ts');

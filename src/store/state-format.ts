@@ -3,6 +3,9 @@
 import { toHex } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
 
+/** Name of the file of a state on lmdb, in its directory. */
+export const STATE_FILE = 'state.mdb';
+
 /** Version of the keys and values that Gramline keeps in a state. */
 export const STATE_FORMAT = 2;
 

@@ -28,7 +28,7 @@ import { CLUSTER_ID_BYTES } from '../wire/constants.ts';
 import { ChangeFeed } from './change-feed.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
 import { checkLmdbFile, commitFailure } from './lmdb-file.ts';
-import { newerFormat, olderFormat, otherCluster, STATE_FORMAT } from './state-format.ts';
+import { newerFormat, olderFormat, otherCluster, STATE_FILE, STATE_FORMAT } from './state-format.ts';
 import { StateLeases } from './state-leases.ts';
 import {
   COMMITS_QUEUED_MAX,
@@ -56,7 +56,7 @@ const FREE_CHECK_MILLIS = 1000;
 /** A lease that ends later than this is looked at again by then: longer timers overflow. */
 const LEASE_LOOK_MILLIS_MAX = 3_600_000;
 
-const FILE_NAME = 'state.mdb';
+const FILE_NAME = STATE_FILE;
 const FORMAT_KEY = utf8('format');
 const CLUSTER_ID_KEY = utf8('cluster-id');
 const REVISION_KEY = utf8('revision');

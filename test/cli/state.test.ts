@@ -2,7 +2,7 @@
 
 import { chmod, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ETCD_PROGRAM, EtcdProcesses } from '../../bench/etcd-processes.ts';
+import { ETCD_PROGRAM, EtcdProcesses, etcdCall } from '../../bench/etcd-processes.ts';
 import { endAll, gramline, reason, Started, scratch } from './support.ts';
 
 const { path, remove } = await scratch();
@@ -68,6 +68,18 @@ describe('a coordinator whose etcd is down', () => {
   });
 });
 
+describe('a state to be moved', () => {
+  it.each([
+    [[], 2, "required option '--from <WHERE>' not specified"],
+    [['--from', 'lmdb:none', '--state', 'lmdb:none'], 1, 'are the same'],
+    [['--from', 'lmdb:none', '--state', 'lmdb:some'], 1, 'there is no state in'],
+    [['--from', 'somewhere', '--state', 'lmdb:some'], 2, 'is no state: write lmdb:DIR'],
+  ])('is refused with %j', async (words, code, text) => {
+    const finished = await gramline(['move-state', ...words], { cwd: path('.') });
+    expect([finished.code, finished.stderr]).toEqual([code, expect.stringContaining(text)]);
+  });
+});
+
 describe('a coordinator on lmdb', () => {
   it('keeps the cluster id that it is given, and refuses another afterwards, naming both', async () => {
     const state = ['--state', `lmdb:${path('lmdb')}`];
@@ -115,6 +127,51 @@ describe.skipIf(ETCD_PROGRAM === undefined)(
       expect([refusal.code, reason(refusal)]).toEqual([
         1,
         expect.stringMatching(`etcd at ${url} belongs to cluster ${ID}, not ${other}`),
+      ]);
+    });
+
+    it('takes over the state of a coordinator on lmdb, with what was put a moment before', async () => {
+      const [url] = etcd.urls;
+      const old = { from: `lmdb:${path('old')}`, to: `etcd:${url}` };
+      await etcdCall(url!, '/v3/kv/deleterange', { key: 'AA==', range_end: 'AA==' });
+      const nodeAt = (address: string): Started =>
+        new Started(['node', '--directory', path('data'), '--coordinators', address], { env });
+      const first = new Started(coordinator('--state', old.from), { env });
+      const before = await first.says(/ready on (\S+),/);
+      const node = nodeAt(before);
+      await node.says(/ready on/);
+      await writeFile(path('object'), 'what was put a moment before');
+      const put = await gramline(['put', path('object'), '--coordinators', before], { env });
+      const hash = put.stdout.trim();
+      const moved = ['move-state', '--from', old.from, '--state', old.to];
+      const early = await gramline(moved, { env });
+      expect([early.code, reason(early)]).toEqual([1, expect.stringContaining('is in use by process')]);
+      for (const role of [node, first]) expect((await role.end()).code).toBe(0);
+      const finished = await gramline(moved, { env });
+      expect([finished.code, finished.stdout]).toEqual([
+        0,
+        expect.stringMatching(
+          /^moved \d+ entries from .*old to etcd at .*, and compared them\nstart coordinators with/,
+        ),
+      ]);
+      const second = new Started(coordinator('--state', old.to), { env });
+      const after = await second.says(/ready on (\S+),/);
+      const back = nodeAt(after);
+      await back.says(/ready on/);
+      const got = await gramline(['get', hash, '-o', '-', '--coordinators', after], { env });
+      expect([got.code, got.stdout]).toEqual([0, 'what was put a moment before']);
+      const again = await gramline(moved, { env });
+      expect([again.code, reason(again)]).toEqual([
+        1,
+        expect.stringContaining('a coordinator runs on the state'),
+      ]);
+      await gramline(['secret', '-o', path('other.secret')]);
+      const stranger = await gramline(coordinator('--state', old.to), {
+        env: { GRAMLINE_SECRET_FILE: path('other.secret') },
+      });
+      expect([stranger.code, reason(stranger)]).toEqual([
+        1,
+        `gramline: the coordinator at ${after} runs on this state with another secret: all of them need the same secret file`,
       ]);
     });
   },

@@ -27,7 +27,12 @@ class Contender {
   #pausedUntil = 0;
   readonly #clock: VirtualClock;
 
-  constructor(engine: SharedStateEngine, clock: VirtualClock, index: number) {
+  constructor(
+    engine: SharedStateEngine,
+    clock: VirtualClock,
+    index: number,
+    secretIds?: readonly Uint8Array[],
+  ) {
     this.name = `10.0.0.${index}:7400`;
     this.link = new StateLink(index * 1_000);
     this.#clock = clock;
@@ -44,6 +49,7 @@ class Contender {
       log: SILENT,
       address: this.name,
       offload: false,
+      secretIds,
       onGained: (epoch) => this.epochs.push(epoch),
       onLost: () => {
         this.losses += 1;
@@ -224,5 +230,17 @@ describe('of several coordinators', () => {
     expect(epochs).toEqual(epochs.map((_epoch, index) => index + 1));
     expect(epochs.length).toBeGreaterThan(3);
     expect(moments).toBeGreaterThan(100);
+  });
+
+  it('one does not start beside another that has no secret in common with it [LEAD-12]', async () => {
+    const [one, two, three] = [1, 2, 3].map((fill) => new Uint8Array(8).fill(fill));
+    const own = new SharedStateEngine(new Uint8Array(16), clock, new Random(8));
+    const start = (index: number, secretIds: readonly Uint8Array[]): Promise<unknown> =>
+      outcome(new Contender(own, clock, index, secretIds).leadership.start());
+    expect(await start(1, [one!])).toBeUndefined();
+    expect(await start(2, [two!])).toBe('GRAMLINE_DENIED');
+    // While a secret is being replaced some accept the old one and the new.
+    expect(await start(3, [two!, one!])).toBeUndefined();
+    expect(await start(4, [three!, two!])).toBe('GRAMLINE_DENIED');
   });
 });

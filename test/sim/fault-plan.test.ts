@@ -66,18 +66,24 @@ const SIGNS: Readonly<Record<string, RegExp>> = {
   corruption: /corruption\.\d+: copy of [0-9a-f]{12} is (?:damaged|lost)/,
 };
 
+const SEEDS_MIN = 3;
+const SEEDS_MAX = 12;
+
 test.each(Object.keys(SIGNS))(
   'seeds with %s alone have it strike, heal, and hold every invariant',
   async (kind) => {
     const lines: string[] = [];
     const print = (line: string): number => lines.push(line);
-    // Enough seeds that one has what the fault needs: a client to spare, an object with two copies.
-    for (let seed = 1; seed <= 12; seed++) {
+    const strikes = (): number => lines.filter((line) => SIGNS[kind]!.test(line)).length;
+    // Until one seed had what the fault needs: a client to spare, an object with two copies.
+    let seed = 0;
+    while (seed < SEEDS_MIN || (seed < SEEDS_MAX && strikes() === 0)) {
+      seed += 1;
       const report = await runSeed(seed, { faults: [kind as 'weather'], nodes: 3, clients: 3, print });
       expect(report.faults).toEqual([kind]);
     }
-    expect(lines.filter((line) => SIGNS[kind]!.test(line)).length).toBeGreaterThan(0);
-    expect(lines.filter((line) => line.includes('all faults heal'))).toHaveLength(12);
+    expect(strikes()).toBeGreaterThan(0);
+    expect(lines.filter((line) => line.includes('all faults heal'))).toHaveLength(seed);
   },
 );
 
