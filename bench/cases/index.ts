@@ -9,7 +9,7 @@ import { nodeMemory, sessions } from './memory.ts';
 import { profileBulk, profileRate } from './profiles.ts';
 import { latencyUnderLoad, query, queryScale } from './query.ts';
 import { rate } from './rate.ts';
-import { stateEtcd } from './state.ts';
+import { rateFollower, stateEtcd } from './state.ts';
 
 export interface Case {
   readonly about: string;
@@ -43,6 +43,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   handshake: { about: 'full handshakes a second, beside Node TLS 1.3', run: handshake },
   sessions: { about: 'memory of a coordinator per idle session', run: sessions },
   'node-memory': { about: 'memory of a node while an object passes through', run: nodeMemory },
+  'rate-follower': { about: 'WhereIs a second of a follower, beside a lone coordinator', run: rateFollower },
   'state-etcd': { about: 'commits a second to a state in etcd, beside etcd alone', run: stateEtcd },
   incast: { about: 'eight nodes sending to one client, beside one node', run: incast, runInLab: incastLab },
 };

@@ -1,6 +1,7 @@
 /** Commits to a state in etcd: the store's, and what etcd takes over the same HTTP client with nothing around it. */
 
 import type { Bench, Side } from '../bench.ts';
+import type { Child } from '../children.ts';
 import { findProgram, freePort, startProgram, until } from '../processes.ts';
 import { isEtcdReady } from '../roles/etcd.ts';
 
@@ -11,11 +12,18 @@ const WINDOW = 1_024;
 const BATCH = 64;
 const REQUESTS = 2;
 
-export async function stateEtcd(bench: Bench): Promise<void> {
+const FOLLOWER = 'a follower on etcd';
+const LONE = 'a lone coordinator';
+const OBJECTS = 10_000;
+/** Questions under way. */
+const QUESTIONS = 256;
+
+/** One etcd; its URL, or undefined where there is none. */
+async function startEtcd(bench: Bench, what: string): Promise<string | undefined> {
   const program = findProgram('etcd');
   if (program === undefined) {
-    bench.skip('commits to etcd', 'etcd is not installed');
-    return;
+    bench.skip(what, 'etcd is not installed');
+    return undefined;
   }
   const [client, peer] = [await freePort(), await freePort()];
   const [url, peerUrl] = [`http://127.0.0.1:${client}`, `http://127.0.0.1:${peer}`];
@@ -30,6 +38,48 @@ export async function stateEtcd(bench: Bench): Promise<void> {
     READY_MILLIS_MAX,
     () => `etcd ${server.output()}`,
   );
+  return url;
+}
+
+/** Questions a second that a follower answers, beside a lone coordinator on lmdb. */
+export async function rateFollower(bench: Bench): Promise<void> {
+  const url = await startEtcd(bench, FOLLOWER);
+  if (url === undefined) return;
+  const { secretHex } = bench;
+  const options = { secretHex, state: `etcd:${url}`, listen: '127.0.0.1:0' };
+  const leader = await bench.child({ role: 'coordinator', options });
+  const follower = await bench.child({ role: 'coordinator', options });
+  const directory = bench.directory('node');
+  const node = { secretHex, directory, coordinator: leader.ready.address, listen: '127.0.0.1:0', name: 'n' };
+  await bench.child({ role: 'node', options: node });
+  const asker = await bench.child({
+    role: 'client',
+    options: { secretHex, coordinator: follower.ready.address },
+  });
+  if (await asker.call<boolean>('isLed')) throw new Error('who is to follow leads');
+  const lone = await bench.cluster();
+  for (const { call } of [lone.client, asker]) await call('fill', { count: OBJECTS });
+  const { seconds } = bench.options;
+  const rateOf = (name: string, { call }: Child): Side => ({
+    name,
+    run: () => call<number>('rate', { seconds, window: QUESTIONS }),
+  });
+  const samples = await bench.alternate([rateOf(FOLLOWER, asker), rateOf(LONE, lone.client)]);
+  bench.compare(samples, [
+    {
+      name: 'WhereIs',
+      unit: '1/s',
+      ours: FOLLOWER,
+      theirs: LONE,
+      ratioOf: 'ours/theirs',
+      goal: { atLeast: 0.9 },
+    },
+  ]);
+}
+
+export async function stateEtcd(bench: Bench): Promise<void> {
+  const url = await startEtcd(bench, 'commits to etcd');
+  if (url === undefined) return;
   const ours = await bench.child({ role: 'etcdStore', options: { url } });
   const theirs = await bench.child({ role: 'etcdPlain', options: { url } });
   const { seconds } = bench.options;

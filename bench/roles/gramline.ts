@@ -25,10 +25,10 @@ function secretOf({ secretHex }: Common): Uint8Array {
 }
 
 export async function coordinator(
-  options: Common & { readonly directory: string; readonly listen: string },
+  options: Common & { readonly directory?: string; readonly state?: string; readonly listen: string },
 ): Promise<Role> {
-  const { directory, listen } = options;
-  const isFilled = existsSync(directory) && readdirSync(directory).length > 0;
+  const { directory, state, listen } = options;
+  const isFilled = directory !== undefined && existsSync(directory) && readdirSync(directory).length > 0;
   // A catalog of millions is read for a minute: what is measured is the time after that.
   let loaded = (): void => undefined;
   const inMemory = new Promise<void>((resolve) => {
@@ -41,7 +41,8 @@ export async function coordinator(
     warn: () => undefined,
     error: () => undefined,
   };
-  const { address } = await openCoordinator({ secret: secretOf(options), directory, listen, log });
+  const where = state === undefined ? { directory: directory! } : { state };
+  const { address } = await openCoordinator({ secret: secretOf(options), ...where, listen, log });
   if (isFilled) await inMemory;
   return { ready: { address } };
 }
@@ -81,6 +82,11 @@ export async function client(options: Common & { readonly coordinator: string })
     operations: {
       ...transfers(app),
       offload: async (): Promise<boolean> => (await app.status()).coordinators[0]!.offload,
+      /** Whether who answers this client leads. */
+      isLed: async (): Promise<boolean> => {
+        const { coordinators } = await app.status();
+        return coordinators.find(({ answers }) => answers)!.leads;
+      },
       hasMany: (): boolean => app.whereIsMany !== undefined,
       /** Stores `count` small objects, and asks for them from then on. */
       fill: async ({ count }: { count: number }): Promise<void> => {
