@@ -335,9 +335,9 @@ export class SimNode extends SimMachine {
   #isLost = false;
 
   constructor(cluster: SimCluster, index: number) {
-    super(cluster, `10.0.1.${index + 1}`, `node-${index + 1}`, cluster.options.slowDisks === true);
+    super(cluster, nodeIp(index), `node-${index + 1}`, cluster.options.slowDisks === true);
     const { quotaBytes = QUOTA_BYTES_DEFAULT } = cluster.options;
-    this.nodeId = new Uint8Array(16).fill(index + 1);
+    this.nodeId = nodeIdOf(index);
     this.address = `${this.ip}:${NODE_PORT}`;
     this.store = new MemoryObjectStore({
       nodeId: this.nodeId,
@@ -453,4 +453,15 @@ export class SimClient extends SimMachine {
     for await (const part of this.role.get(hash)) parts.push(part);
     return concatBytes(...parts);
   }
+}
+
+/** The first 254 nodes share a network. */
+function nodeIp(index: number): string {
+  return index < 254 ? `10.0.1.${index + 1}` : `10.1.${index >>> 8}.${index & 255}`;
+}
+
+function nodeIdOf(index: number): Uint8Array {
+  const nodeId = new Uint8Array(16).fill(index + 1);
+  if (index >= 254) nodeId.set([index >>> 8, index & 255]);
+  return nodeId;
 }

@@ -22,8 +22,10 @@ const RETRY_MICROS_MAX: Micros = seconds(5);
 /** How long a coordinator may take to answer a HELLO; less where another can be asked. */
 const CONNECT_MICROS: Micros = seconds(5);
 const CONNECT_AROUND_MICROS: Micros = seconds(1);
-/** One that does not lead, and knows of nobody who does, is asked again so often, with jitter, and for so long. */
+/** One that does not lead, and knows of nobody who does, is asked again so often, with jitter, ever less, and for so long. */
 const LEADER_RETRY_MICROS: Micros = millis(100);
+const LEADER_RETRY_MICROS_MAX: Micros = millis(300);
+const LEADER_RETRY_GROWTH = 1.3;
 const LEADER_MICROS: Micros = seconds(10);
 /** Coordinators that name another one after the other: after so many, nobody knows. */
 const HOPS_MAX = 4;
@@ -113,26 +115,33 @@ async function untilAdmitted(
 ): Promise<void> {
   const { clock, entropy, signal, admit } = options;
   const giveUpAt = micros(clock.now() + LEADER_MICROS);
+  let retryMicros = LEADER_RETRY_MICROS;
   for (;;) {
     try {
       return await admit(connection);
     } catch (error) {
-      const waitMicros = waitAfter(error, turns, clock.now());
+      const waitMicros = waitAfter(error, turns, clock.now(), retryMicros);
       if (waitMicros === undefined || clock.now() >= giveUpAt || !connection.isOpen) throw error;
       await sleep(clock, jittered(waitMicros, entropy), signal);
       signal.throwIfAborted();
+      retryMicros = micros(Math.min(LEADER_RETRY_MICROS_MAX, Math.round(retryMicros * LEADER_RETRY_GROWTH)));
     }
   }
 }
 
 /** After what time the same coordinator may answer otherwise; undefined where it will not. */
-function waitAfter(error: unknown, turns: CoordinatorTurns, now: Micros): Micros | undefined {
+function waitAfter(
+  error: unknown,
+  turns: CoordinatorTurns,
+  now: Micros,
+  retryMicros: Micros,
+): Micros | undefined {
   if (!isGramlineError(error)) return undefined;
   if (error.code === 'GRAMLINE_BUSY') {
-    return error.retryAfterMillis === undefined ? LEADER_RETRY_MICROS : millis(error.retryAfterMillis);
+    return error.retryAfterMillis === undefined ? retryMicros : millis(error.retryAfterMillis);
   }
   const isUnknown = error.code === 'GRAMLINE_NOT_LEADER' && leaderNamed(error, turns, now) === undefined;
-  return isUnknown ? LEADER_RETRY_MICROS : undefined;
+  return isUnknown ? retryMicros : undefined;
 }
 
 /** Who leads, as a coordinator said, unless it was lost a moment ago. */

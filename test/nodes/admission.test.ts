@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-
+import { seconds } from '../../src/base/units.ts';
+import { JOINING_MAX, JOINING_MICROS_MAX } from '../../src/nodes/admission.ts';
 import {
   decodeMessage,
   encodeMessage,
@@ -59,6 +60,36 @@ describe('the admission of a node', () => {
     for (const nodeId of [NODE_ID, OTHER_ID])
       expect((await connection.ask(QueryKind.JOIN, joinBody(nodeId))).code).toBe(ResultCode.CONFLICT);
     expect(hub.coordinator.nodes).toHaveLength(1);
+  });
+});
+
+describe('many nodes that come at once [MEM-6]', () => {
+  const idOf = (n: number): Uint8Array => new Uint8Array(16).fill(n + 1);
+  const asks = async (n: number): Promise<number> => {
+    const connection = new FakeConnection();
+    hub.connect(connection);
+    return (await connection.ask(QueryKind.JOIN, joinBody(idOf(n)))).code;
+  };
+
+  it('are told to wait while 64 have not said what they hold', async () => {
+    const joined: FakeConnection[] = [];
+    for (let n = 0; n < JOINING_MAX; n++) joined.push(await hub.join(idOf(n)));
+    expect(await asks(100)).toBe(ResultCode.BUSY);
+    expect(await hub.inventory(joined[3]!, [])).toBe(ResultCode.OK);
+    expect(await asks(100)).toBe(ResultCode.OK);
+    await hub.join(idOf(100));
+    expect(await asks(101)).toBe(ResultCode.BUSY);
+    await joined[5]!.close();
+    await hub.pass(1);
+    expect(await asks(101)).toBe(ResultCode.OK);
+  });
+
+  it('do not wait for ever for nodes that say nothing', async () => {
+    for (let n = 0; n < JOINING_MAX; n++) await hub.join(idOf(n));
+    await hub.pass(JOINING_MICROS_MAX - seconds(2));
+    expect(await asks(100)).toBe(ResultCode.BUSY);
+    await hub.pass(seconds(4));
+    expect(await asks(100)).toBe(ResultCode.OK);
   });
 });
 
