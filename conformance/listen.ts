@@ -54,6 +54,8 @@ export interface ListenTarget extends HelloSecret {
    * there as long as the case.
    */
   readonly command: readonly string[];
+  /** What a command that is a node must prove to know, and we to it. */
+  readonly admissionSecret: Uint8Array;
 }
 
 export interface ListenCase {
@@ -124,9 +126,14 @@ export class ListenContext implements Runnable {
     return this.#front!;
   }
 
+  /** `host:port` of the front port. */
+  get address(): string {
+    return formatAddress(this.target.listen.host, this.front.port);
+  }
+
   /** Starts the command, once more where a case wants it. */
   async startCommand(): Promise<void> {
-    const address = formatAddress(this.target.listen.host, this.front.port);
+    const { address } = this;
     let words = this.target.command.map((word) => word.replaceAll(ADDRESS_WORD, address));
     if (words.some((word) => word.includes(SCRATCH_WORD))) {
       const scratch = await mkdtemp(join(tmpdir(), 'gramline-conformance-'));
@@ -204,15 +211,21 @@ export class ListenContext implements Runnable {
     return this.signed({ type: PacketType.COOKIE, tag: hello.packet.tag, cookie, clusterId });
   }
 
-  /** Answers the first HELLO by a COOKIE, again where it asks again; the HELLO that brings it back. */
-  async prove(): Promise<{ readonly hello: ReceivedHello; readonly cookie: Uint8Array }> {
-    await this.firstHello();
+  /**
+   * Answers the first HELLO by a COOKIE, again where it asks again; the HELLO that brings it back. Those that
+   * `isMeant` does not like are left alone.
+   */
+  async prove(
+    isMeant: (hello: ReceivedHello) => boolean = () => true,
+  ): Promise<{ readonly hello: ReceivedHello; readonly cookie: Uint8Array }> {
+    await this.hello(isMeant, 'a HELLO whose MAC holds', 'HELLO-1');
     const cookie = new Uint8Array(randomBytes(24));
     const deadline = performance.now() + HELLO_MILLIS;
     for (let seen = 0; performance.now() < deadline && !this.front.isClosed; ) {
       for (; seen < this.hellos.length; seen++) {
         const hello = this.hellos[seen]!;
-        if (hello.packet.cookie === undefined) this.front.send(this.cookie(hello, cookie), hello.from);
+        if (hello.packet.cookie !== undefined || !isMeant(hello)) continue;
+        this.front.send(this.cookie(hello, cookie), hello.from);
       }
       const back = this.hellos.find(
         ({ packet }) => packet.cookie !== undefined && String(packet.cookie) === String(cookie),
@@ -270,8 +283,11 @@ export class ListenContext implements Runnable {
   }
 
   /** The whole handshake, up to the first SEALED packet. */
-  async accept(local: Partial<ResponderParameters> = {}): Promise<Accepted> {
-    const { hello } = await this.prove();
+  async accept(
+    local: Partial<ResponderParameters> = {},
+    isMeant: (hello: ReceivedHello) => boolean = () => true,
+  ): Promise<Accepted> {
+    const { hello } = await this.prove(isMeant);
     const accepted = await this.welcome(hello, local);
     const send = (): void => this.front.send(accepted.welcome, hello.from);
     send();

@@ -39,6 +39,7 @@ interface VectorsOptions extends RunOptions {
 }
 
 interface ListenOptions extends RunOptions, ClusterOptions {
+  readonly role: string;
   readonly list?: boolean;
 }
 
@@ -89,9 +90,14 @@ export function run(parameters: readonly string[]): Promise<ExitCode> {
         '<WORDS...>',
         `[HOST:PORT] (default: ${LISTEN_DEFAULT}), then the command; {address} stands for HOST:PORT`,
       )
+      .option('--role <ROLE>', 'what the command is: client or node', 'client')
       .option('--list', 'print the cases instead of running them'),
   )
     .option('--secret-file <FILE>', 'file of the cluster secret that the command has')
+    .option(
+      '--admission-secret-file <FILE>',
+      'file of the secret that admits nodes (default: the cluster secret)',
+    )
     .action(listen);
   program
     .command('subject')
@@ -172,8 +178,12 @@ async function subject(): Promise<void> {
 }
 
 async function listen(words: readonly string[], options: ListenOptions): Promise<void> {
+  const { role } = options;
+  if (role !== 'client' && role !== 'node') throw new UsageError(`--role ${role}: write client or node`);
   const { listenCases } = await import('./listen-cases/initiators.ts');
-  const cases = listenCases.filter(filterOf(options.cases));
+  const { nodeCases } = await import('./listen-cases/nodes.ts');
+  const all = role === 'node' ? [...listenCases, ...nodeCases] : listenCases;
+  const cases = all.filter(filterOf(options.cases));
   if (options.list === true) return listCases(cases, options);
   if (cases.length === 0) throw new UsageError(`no case matches '${options.cases}'`);
   const hasAddress = tryParseAddress(words[0]!) !== undefined;
@@ -186,7 +196,9 @@ async function listen(words: readonly string[], options: ListenOptions): Promise
   const { deriveClusterKeys } = await import('../src/crypto/index.ts');
   const { checkCommand, ListenContext } = await import('./listen.ts');
   const suite = bestSuite();
-  const target = { suite, keys: deriveClusterKeys(suite, secret), listen: { host, port }, command };
+  const { admissionSecret = secret } = await admissionSecretOf(options);
+  const keys = deriveClusterKeys(suite, secret);
+  const target = { suite, keys, listen: { host, port }, command, admissionSecret };
   await checkCommand(target);
   const jobs = cases.map((facts) => ({ facts, start: () => new ListenContext(target, facts.run) }));
   const { runJobs } = await import('./run-cases.ts');

@@ -8,6 +8,8 @@ import { frameCases } from './frames.ts';
 import { frontCases } from './front.ts';
 import { inventoryCases } from './inventory.ts';
 import { lifeCases } from './life.ts';
+import { lockCases } from './locks.ts';
+import { memberCases } from './members.ts';
 import { messageCases } from './messages.ts';
 import { placementCases } from './placement.ts';
 import { queryCases } from './queries.ts';
@@ -17,6 +19,7 @@ import { rightsCases } from './rights.ts';
 import { sealingCases } from './sealing.ts';
 import { sendingCases } from './sending.ts';
 import { storeCases } from './store.ts';
+import { userSessionCases } from './user-sessions.ts';
 
 export const wireCases: readonly WireCase[] = [
   ...frontCases,
@@ -35,4 +38,7 @@ export const wireCases: readonly WireCase[] = [
   ...placementCases,
   ...inventoryCases,
   ...rightsCases,
+  ...lockCases,
+  ...userSessionCases,
+  ...memberCases,
 ];

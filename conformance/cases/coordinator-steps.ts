@@ -24,7 +24,7 @@ import {
   whereToQuery,
   whereToReply,
 } from '../../src/wire/index.ts';
-import { ALL_BUCKETS, type CaseText, type JoinedNode, type WireContext } from '../case.ts';
+import { ALL_BUCKETS, type CaseText, type JoinedNode, type Target, type WireContext } from '../case.ts';
 import { CaseFailure, expectThat } from '../expectations.ts';
 import type { RawSession } from '../peer.ts';
 import type { Upload } from '../upload.ts';
@@ -74,8 +74,12 @@ export async function expectCode(
 }
 
 /** The receipt that a node of ours gives for an object [DEFS-8]. */
-export function receiptOf(context: WireContext, nodeId: Uint8Array, { token, hash, bytes }: Made): Receipt {
-  const { suite, admissionSecret } = context.target;
+export function receiptOf(
+  { target }: { readonly target: Pick<Target, 'suite' | 'admissionSecret'> },
+  nodeId: Uint8Array,
+  { token, hash, bytes }: Made,
+): Receipt {
+  const { suite, admissionSecret } = target;
   const key = hkdfExpand(suite, hkdfExtract(suite, RECEIPT_LABEL, admissionSecret), RECEIPT_LABEL, 32);
   const size = new Writer(new Uint8Array(6));
   size.u48(bytes);

@@ -67,6 +67,46 @@ function join(name: Uint8Array, address: Uint8Array, offload = 0, draining = 0):
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 const ADDRESS = ascii('127.0.0.1:9');
 
+function lock(fields: {
+  readonly name?: Uint8Array;
+  readonly shared?: number;
+  readonly leaseMillis?: number;
+}): Uint8Array {
+  const { name = ascii('a'), shared = 0, leaseMillis = 1_000 } = fields;
+  return body((writer) => {
+    writer.u8(name.length);
+    writer.bytes(name);
+    writer.zeros(16);
+    writer.u8(shared);
+    writer.u32(leaseMillis);
+    writer.u32(0);
+  });
+}
+
+function unlock(name = ascii('a')): Uint8Array {
+  return body((writer) => {
+    writer.u8(name.length);
+    writer.bytes(name);
+    writer.zeros(16 + 6);
+  });
+}
+
+function sessionWrite(fields: {
+  readonly number?: number;
+  readonly lifetimeSeconds?: number;
+  readonly said?: number;
+  readonly dataBytes?: number;
+}): Uint8Array {
+  const { number = 1, lifetimeSeconds = 1, dataBytes = 3, said = dataBytes } = fields;
+  return body((writer) => {
+    writer.zeros(16 + 16);
+    writer.u48(number);
+    writer.u32(lifetimeSeconds);
+    writer.u16(said);
+    writer.zeros(dataBytes);
+  });
+}
+
 const SHAPES: readonly Shape[] = [
   { name: 'STATUS', kind: QueryKind.STATUS, role: 'coordinator', body: () => new Uint8Array(4) },
   { name: 'WHERE_TO', kind: QueryKind.WHERE_TO, role: 'coordinator', body: () => whereTo(1, 1, 32) },
@@ -90,6 +130,15 @@ const SHAPES: readonly Shape[] = [
   },
   { name: 'STORE', kind: QueryKind.STORE, role: 'node', body: () => new Uint8Array(14) },
   { name: 'READ', kind: QueryKind.READ, role: 'node', body: () => new Uint8Array(54) },
+];
+
+/** Those of page 11, whose cases have the numbers behind the others. */
+const OF_TENURES: readonly Shape[] = [
+  { name: 'LOCK', kind: QueryKind.LOCK, role: 'coordinator', body: () => lock({}) },
+  { name: 'UNLOCK', kind: QueryKind.UNLOCK, role: 'coordinator', body: () => unlock() },
+  { name: 'SESSION_WRITE', kind: QueryKind.SESSION_WRITE, role: 'coordinator', body: () => sessionWrite({}) },
+  { name: 'SESSION_READ', kind: QueryKind.SESSION_READ, role: 'coordinator', body: () => new Uint8Array(32) },
+  { name: 'SESSION_END', kind: QueryKind.SESSION_END, role: 'coordinator', body: () => new Uint8Array(32) },
 ];
 
 /** Kinds that are refused for another reason before their body matters, unless a node asks. */
@@ -139,14 +188,19 @@ const SURROGATE = new Uint8Array([0xed, 0xa0, 0x80]);
 const TOO_HIGH = new Uint8Array([0xf4, 0x90, 0x80, 0x80]);
 const CUT = new Uint8Array([0xe2, 0x82]);
 
-const texts: readonly CaseText[] = [
-  ...SHAPES.flatMap((shape) => [
+/** A body of another length than it has. */
+function cutAndLonger(shape: Shape): CaseText[] {
+  return [
     malformed(`${shape.name} cut at any byte`, shape, ['QRY-9', 'PKT-4'], () => cutsOf(shape.body())),
     malformed(`${shape.name} with bytes behind it`, shape, ['PKT-4', 'QRY-9'], () => [
       longer(shape.body(), 1),
       longer(shape.body(), 100),
     ]),
-  ]),
+  ];
+}
+
+const texts: readonly CaseText[] = [
+  ...SHAPES.flatMap(cutAndLonger),
   ...OF_NODES.flatMap((shape) => [
     malformed(
       `${shape.name} of a node, cut at any byte`,
@@ -262,6 +316,48 @@ const texts: readonly CaseText[] = [
     ['QRY-9', 'PKT-4', 'DIG-1'],
     () => [0, 6, DIGEST_BYTES - 8, DIGEST_BYTES - 1, DIGEST_BYTES + 1].map((bytes) => new Uint8Array(bytes)),
     true,
+  ),
+  ...OF_TENURES.flatMap(cutAndLonger),
+  malformed('LOCK with a flag that is none', coordinator(QueryKind.LOCK), ['MSG-3', 'QRY-9'], () =>
+    [2, 255].map((shared) => lock({ shared })),
+  ),
+  ...[
+    { name: 'LOCK', kind: QueryKind.LOCK, named: (name: Uint8Array) => lock({ name }) },
+    { name: 'UNLOCK', kind: QueryKind.UNLOCK, named: unlock },
+  ].map(({ name, kind, named }) =>
+    malformed(`${name} with a name of no byte, or above 80`, coordinator(kind), ['LOCK-6', 'LOCK-1'], () =>
+      [0, 81, 255].map((bytes) => named(new Uint8Array(bytes).fill(0x61))),
+    ),
+  ),
+  malformed('LOCK with a name that is no UTF-8', coordinator(QueryKind.LOCK), ['PKT-14', 'QRY-9'], () =>
+    [OVERLONG, SURROGATE, TOO_HIGH, CUT].map((name) => lock({ name })),
+  ),
+  malformed(
+    'LOCK for a lease below 1,000 ms, or above an hour',
+    coordinator(QueryKind.LOCK),
+    ['LOCK-6', 'QRY-9'],
+    () => [0, 1, 999, 3_600_001, 0xffff_ffff].map((leaseMillis) => lock({ leaseMillis })),
+  ),
+  malformed('SESSION_WRITE of number 0', coordinator(QueryKind.SESSION_WRITE), ['USR-3', 'QRY-9'], () => [
+    sessionWrite({ number: 0 }),
+  ]),
+  malformed(
+    'SESSION_WRITE for a lifetime of 0, or above a year',
+    coordinator(QueryKind.SESSION_WRITE),
+    ['USR-2', 'USR-3'],
+    () => [0, 31_536_001, 0xffff_ffff].map((lifetimeSeconds) => sessionWrite({ lifetimeSeconds })),
+  ),
+  malformed(
+    'SESSION_WRITE of more than 640 bytes',
+    coordinator(QueryKind.SESSION_WRITE),
+    ['USR-2', 'QRY-9'],
+    () => [641, 900].map((dataBytes) => sessionWrite({ dataBytes })),
+  ),
+  malformed(
+    'SESSION_WRITE of other data than it says',
+    coordinator(QueryKind.SESSION_WRITE),
+    ['PKT-16', 'PKT-4'],
+    () => [2, 4, 640, 0xffff].map((said) => sessionWrite({ said })),
   ),
 ];
 

@@ -1,6 +1,14 @@
 /** Queries: ids, duplicates, replies, and what never ends a session. */
 
-import { CloseCode, type Frame, FrameType, QueryKind, ResultCode } from '../../src/wire/index.ts';
+import {
+  CloseCode,
+  copyQuery,
+  encodeMessage,
+  type Frame,
+  FrameType,
+  QueryKind,
+  ResultCode,
+} from '../../src/wire/index.ts';
 import { type CaseText, section, type WireContext } from '../case.ts';
 import { expectThat } from '../expectations.ts';
 import { type RawSession, UNKNOWN_KIND } from '../peer.ts';
@@ -11,8 +19,8 @@ const COPIES = 50;
 /** Queries of one packet, and packets: far more replies than anybody has to keep. */
 const PILE_QUERIES = 100;
 const PILE_PACKETS_MAX = 600;
-const COORDINATOR_KINDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
-const NODE_KINDS = [QueryKind.STORE, QueryKind.READ, QueryKind.DELETE];
+const COORDINATOR_KINDS = Array.from({ length: 20 }, (_, index) => index + 1);
+const NODE_KINDS = [QueryKind.STORE, QueryKind.READ, QueryKind.DELETE, QueryKind.COPY];
 
 function query(id: number, kind = UNKNOWN_KIND, body = EMPTY): Frame {
   return { type: FrameType.QUERY, id, kind, body };
@@ -38,11 +46,12 @@ function unsupported(
   role: 'coordinator' | 'node',
   clauses: readonly string[],
   kinds: readonly number[],
+  body: Uint8Array = new Uint8Array(32),
 ): CaseText {
   const run = async (context: WireContext): Promise<void> => {
     const session = await context.connect();
     for (const kind of kinds) {
-      const { code } = await session.ask(kind, new Uint8Array(32), clauses[0]);
+      const { code } = await session.ask(kind, body, clauses[0]);
       expectThat(code === ResultCode.UNSUPPORTED, `UNSUPPORTED (12) to kind ${kind}`, `code ${code}`);
     }
     await session.checkAlive('QRY-9');
@@ -245,6 +254,18 @@ const texts: readonly CaseText[] = [
       await session.expectClose('SES-18', CloseCode.LIMIT);
     },
   },
+  unsupported(
+    'a node obeys COPY on no session that others opened',
+    'node',
+    ['ADM-5', 'REP-4'],
+    [QueryKind.COPY],
+    encodeMessage(copyQuery, {
+      token: new Uint8Array(8),
+      hash: new Uint8Array(32),
+      bytes: 1,
+      sources: [],
+    }),
+  ),
 ];
 
 export const queryCases = section('queries', 251, texts);

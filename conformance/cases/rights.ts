@@ -35,6 +35,21 @@ WHERE_TO[14] = 1;
 const COMMIT = new Uint8Array(48);
 COMMIT[46] = 1;
 
+/** A WHERE_IS_MANY of one hash. */
+const WHERE_IS_MANY = new Uint8Array(33);
+WHERE_IS_MANY[0] = 1;
+/** A LOCK of the name `a`, without a wait. */
+const LOCK = new Uint8Array(27);
+LOCK.set([1, 0x61]);
+LOCK.set([0, 0, 0x75, 0x30], 19);
+/** An UNLOCK of the same. */
+const UNLOCK = LOCK.slice(0, 24).fill(0, 18);
+/** A SESSION_WRITE of number 1, for a second, without data. */
+const SESSION_WRITE = new Uint8Array(44);
+SESSION_WRITE[37] = 1;
+SESSION_WRITE[41] = 1;
+const SESSION = new Uint8Array(32);
+
 const texts: readonly CaseText[] = [
   ask('STATUS', 'coordinator', QueryKind.STATUS, new Uint8Array(4), true),
   ask('WHERE_IS', 'coordinator', QueryKind.WHERE_IS, new Uint8Array(32), true),
@@ -47,6 +62,12 @@ const texts: readonly CaseText[] = [
   ask('READ', 'node', QueryKind.READ, new Uint8Array(54).fill(1), true),
   ask('STORE', 'node', QueryKind.STORE, new Uint8Array(14), false),
   ask('MEMBERS', 'coordinator', QueryKind.MEMBERS, new Uint8Array(26), true),
+  ask('WHERE_IS_MANY', 'coordinator', QueryKind.WHERE_IS_MANY, WHERE_IS_MANY, true),
+  ask('LOCK', 'coordinator', QueryKind.LOCK, LOCK, false),
+  ask('UNLOCK', 'coordinator', QueryKind.UNLOCK, UNLOCK, false),
+  ask('SESSION_WRITE', 'coordinator', QueryKind.SESSION_WRITE, SESSION_WRITE, false),
+  ask('SESSION_READ', 'coordinator', QueryKind.SESSION_READ, SESSION, true),
+  ask('SESSION_END', 'coordinator', QueryKind.SESSION_END, SESSION, false),
 ];
 
 export const rightsCases = section('rights', 631, texts);

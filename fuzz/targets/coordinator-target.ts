@@ -31,6 +31,7 @@ import { type Layout, LayoutBuilder, numberAt, putNumber } from '../engine/layou
 import { type Step, type StepText, scriptLayout, scriptOf, stepsOf } from '../engine/script.ts';
 import { check, Finding, type Target } from '../engine/target.ts';
 import { type Asked, FuzzConnection, HANDSHAKE_HASH, strictLog } from './role-connection.ts';
+import { checkTenures } from './tenure-oracle.ts';
 import { MESSAGE_VALUES } from './values.ts';
 import { codecOf } from './wire-codecs.ts';
 import { messageLayout } from './wire-layouts.ts';
@@ -70,6 +71,11 @@ const MESSAGES: ReadonlyMap<number, readonly [MessageName, MessageName]> = new M
   [QueryKind.WHERE_IS_MANY, ['whereIsManyQuery', 'whereIsManyReply']],
   [QueryKind.MEMBERS, ['membersQuery', 'membersReply']],
   [QueryKind.DIGEST, ['digestQuery', 'digestReply']],
+  [QueryKind.LOCK, ['lockQuery', 'lockReply']],
+  [QueryKind.UNLOCK, ['unlockQuery', 'emptyMessage']],
+  [QueryKind.SESSION_WRITE, ['sessionWriteQuery', 'emptyMessage']],
+  [QueryKind.SESSION_READ, ['sessionQuery', 'sessionReply']],
+  [QueryKind.SESSION_END, ['sessionQuery', 'emptyMessage']],
 ]);
 /** An inventory that is about all of the node's objects. */
 const ALL_BUCKETS = new Uint8Array(8).fill(0xff);
@@ -165,6 +171,7 @@ class CoordinatorStage {
   async finalWord(): Promise<string> {
     await this.pass(END_MICROS);
     for (const asked of this.asked) checkReply(asked);
+    checkTenures(this.asked);
     check(this.findings.length === 0, `the coordinator logs ${this.findings[0]}`);
     check(this.#coordinator.reservations === 0, 'reservations outlive their lease');
     for (const node of this.#coordinator.nodes) check(node.freeBytes >= 0, 'a node with less than no space');
@@ -277,17 +284,57 @@ function stepLayout({ operation, content }: Step): Layout {
   }
 }
 
+/** How a field is drawn that is about what is there, and how often it is. */
+type Familiar = readonly [field: string, chance: number, draw: (random: Random) => unknown];
+
+/** Objects, reservations and nodes. */
+const OF_OBJECTS: readonly Familiar[] = [
+  ['hash', 0.7, (random) => new Uint8Array(32).fill(random.integer(3))],
+  ['token', 0.5, () => TOKEN],
+  ['nodeId', 0.3, () => NODE_ID],
+  ['bytes', 0.5, () => OBJECT_BYTES],
+];
+/** Locks and user sessions: few of each, so that queries meet. */
+const OF_TENURES: readonly Familiar[] = [
+  ['name', 0.9, (random) => random.pick(['a', 'b'])],
+  ['token', 0.9, (random) => new Uint8Array(16).fill(random.integer(2))],
+  ['leaseMillis', 0.9, (random) => random.pick([1_000, 5_000, 3_600_000])],
+  ['waitMillis', 0.7, (random) => random.pick([0, 100, 2_000])],
+  ['fencing', 0.8, (random) => random.integer(6)],
+  ['id', 0.9, (random) => new Uint8Array(16).fill(random.integer(2))],
+  ['number', 0.8, (random) => random.integer(5)],
+  ['lifetimeSeconds', 0.8, (random) => random.pick([1, 10, 31_536_000])],
+];
+const LOCK_KINDS = [QueryKind.LOCK, QueryKind.LOCK, QueryKind.UNLOCK];
+const SESSION_KINDS = [QueryKind.SESSION_WRITE, QueryKind.SESSION_READ, QueryKind.SESSION_END];
+const TENURE_QUERIES: ReadonlySet<MessageName> = new Set([
+  'lockQuery',
+  'unlockQuery',
+  'sessionWriteQuery',
+  'sessionQuery',
+]);
+
+/** The message, mostly about what is there. */
+function familiar(random: Random, name: MessageName, message: object): object {
+  const fields = TENURE_QUERIES.has(name) ? OF_TENURES : OF_OBJECTS;
+  const known = fields.filter(([field, chance]) => field in message && random.chance(chance));
+  return { ...message, ...Object.fromEntries(known.map(([field, , draw]) => [field, draw(random)])) };
+}
+
 function anyQuestion(random: Random): StepText {
-  const kind = random.pick(KINDS);
+  return question(random, random.integer(ASKERS.length), random.pick(KINDS));
+}
+
+/** Several questions about the same locks, or the same user sessions, by somebody who may ask them. */
+function aTenure(random: Random): StepText[] {
+  const kinds = random.pick([LOCK_KINDS, SESSION_KINDS]);
+  return Array.from({ length: 2 + random.integer(5) }, () => question(random, 0, random.pick(kinds)));
+}
+
+function question(random: Random, asker: number, kind: number): StepText {
   const [name] = MESSAGES.get(kind)!;
-  let value = MESSAGE_VALUES[name](random);
-  // Mostly about objects, tokens and nodes that are there.
-  if (random.chance(0.7) && 'hash' in value)
-    value = { ...value, hash: new Uint8Array(32).fill(random.integer(3)) };
-  if (random.chance(0.5) && 'token' in value) value = { ...value, token: TOKEN };
-  if (random.chance(0.3) && 'nodeId' in value) value = { ...value, nodeId: NODE_ID };
-  if (random.chance(0.5) && 'bytes' in value) value = { ...value, bytes: OBJECT_BYTES };
-  const head = Uint8Array.of(random.integer(ASKERS.length), kind);
+  const value = familiar(random, name, MESSAGE_VALUES[name](random));
+  const head = Uint8Array.of(asker, kind);
   return {
     operation: CoordinatorStep.ASK,
     content: concatBytes(head, encodeMessage(codecOf(name), value)),
@@ -314,8 +361,8 @@ export const coordinatorTarget: Target = {
   weight: 2,
   inputBytesMax: SCRIPT_BYTES_MAX,
   generate(random) {
-    const steps = Array.from({ length: 1 + random.integer(6) }, (): StepText => {
-      const choice = random.integer(12);
+    const steps = Array.from({ length: 1 + random.integer(6) }, (): StepText | StepText[] => {
+      const choice = random.integer(13);
       if (choice < 7) return anyQuestion(random);
       if (choice < 8) return anInventory(random);
       if (choice < 9) {
@@ -327,9 +374,10 @@ export const coordinatorTarget: Target = {
       if (choice < 11 && random.chance(0.3)) {
         return { operation: CoordinatorStep.CLOSE, content: Uint8Array.of(random.integer(5)) };
       }
-      return { operation: CoordinatorStep.PUT, content: Uint8Array.of(random.integer(3)) };
+      if (choice < 12) return { operation: CoordinatorStep.PUT, content: Uint8Array.of(random.integer(3)) };
+      return aTenure(random);
     });
-    return scriptOf(new Uint8Array(0), steps);
+    return scriptOf(new Uint8Array(0), steps.flat());
   },
   layout: (input) => scriptLayout(input, 0, stepLayout),
   async run(input) {

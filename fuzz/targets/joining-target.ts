@@ -1,32 +1,39 @@
-/** A node whose coordinator answers anything: joining, inventory, settling, orders to delete. */
+/** A node whose coordinator answers anything: joining, inventory, settling, orders to delete and to copy. */
 
 import { MemoryObjectStore } from '../../sim/memory-object-store.ts';
 import { Random } from '../../sim/random.ts';
 import { VirtualClock } from '../../sim/virtual-clock.ts';
-import { concatBytes } from '../../src/base/bytes.ts';
+import { concatBytes, equalBytes } from '../../src/base/bytes.ts';
 import { GramlineError } from '../../src/base/errors.ts';
 import { micros, seconds } from '../../src/base/units.ts';
 import { bestSuite } from '../../src/crypto/best-suite.ts';
 import { admissionProof } from '../../src/crypto/index.ts';
 import { StorageNode } from '../../src/nodes/node.ts';
-import type { Call, Reply, SendFlow } from '../../src/nodes/ports.ts';
+import type { Call, ReceiveFlow, Reply, SendFlow } from '../../src/nodes/ports.ts';
 import { ADMITTING_ROLE } from '../../src/nodes/roles.ts';
 import { lz4Compression } from '../../src/store/compression.ts';
 import {
   admitReply,
   BUCKET_MAP_BYTES,
+  copyQuery,
+  decodeMessage,
   digestReply,
   encodeMessage,
+  isFailure,
   joinReply,
   QueryKind,
+  RecordEncoding,
   ResultCode,
+  Role,
+  readReply,
   settleReply,
+  storeReply,
 } from '../../src/wire/index.ts';
 import { type Layout, LayoutBuilder, numberAt } from '../engine/layout.ts';
 import { type Step, type StepText, scriptLayout, scriptOf, stepsOf } from '../engine/script.ts';
 import { check, type Target } from '../engine/target.ts';
 import { type Asked, emptyFlow, FuzzConnection, HANDSHAKE_HASH, strictLog } from './role-connection.ts';
-import { MESSAGE_VALUES } from './values.ts';
+import { MESSAGE_VALUES, text, unsigned } from './values.ts';
 import { codecOf } from './wire-codecs.ts';
 import { messageLayout } from './wire-layouts.ts';
 
@@ -38,7 +45,11 @@ const RIGHTS = { read: true, write: true, node: true, admin: true };
 const EVENTS_MAX = 1_000_000;
 /** When all answers are right again, the node has joined by then. */
 const JOINED_MICROS = seconds(60);
+/** Virtual time of all waits of a script together: each second of it takes a little of ours. */
+const WAITS_MICROS_MAX = seconds(3_600);
 const OBJECT = Uint8Array.from({ length: 500 }, (_, index) => index & 0xff);
+
+const HASH = bestSuite().sha256(OBJECT);
 
 const JoiningStep = {
   /** The next query of the node is answered as it should be. */
@@ -57,8 +68,8 @@ const JoiningStep = {
 const STEPS = 6;
 const ANSWERS: ReadonlySet<number> = new Set([JoiningStep.HONEST, JoiningStep.ANSWER, JoiningStep.SILENCE]);
 
-/** A coordinator's session with the node, answered from a script. */
-class ScriptedCoordinator extends FuzzConnection {
+/** A session that the node opened, to its coordinator or to the source of a copy, answered from a script. */
+class ScriptedPeer extends FuzzConnection {
   /** Whether it has shown that it knows the admission secret. */
   hasProven = false;
   readonly #answers: StepText[];
@@ -89,8 +100,18 @@ class ScriptedCoordinator extends FuzzConnection {
       delivered: async () => undefined,
       reset: () => undefined,
     };
-    return { reply: this.query(kind, body), send, receive: emptyFlow() } as Call & never;
+    const receive = kind === QueryKind.READ ? wholeObject() : emptyFlow();
+    return { reply: this.query(kind, body), send, receive } as Call & never;
   }
+}
+
+/** The flow of a READ of the whole object. */
+function wholeObject(): ReceiveFlow {
+  const { length: plainBytes } = OBJECT;
+  const records = [
+    { offset: 0, encoding: RecordEncoding.STORED, plainBytes, dataLeft: 0, payload: OBJECT.slice() },
+  ];
+  return { next: async () => records.shift(), stop: () => undefined };
 }
 
 function honestAnswer(kind: number, body: Uint8Array): Uint8Array {
@@ -107,6 +128,8 @@ function honestAnswer(kind: number, body: Uint8Array): Uint8Array {
     case QueryKind.SETTLE:
       // All of them are to wait.
       return encodeMessage(settleReply, { settlements: new Array<0>(body[0] ?? 0).fill(0) });
+    case QueryKind.READ:
+      return encodeMessage(readReply, { bytes: OBJECT.length });
     default:
       return new Uint8Array(0);
   }
@@ -120,7 +143,8 @@ class JoiningStage {
   mayLose = false;
   readonly #answers: StepText[] = [];
   readonly #store: MemoryObjectStore;
-  #session: ScriptedCoordinator | undefined;
+  #session: ScriptedPeer | undefined;
+  #waitsLeft: number = WAITS_MICROS_MAX;
   #node!: StorageNode;
 
   constructor() {
@@ -139,9 +163,11 @@ class JoiningStage {
     this.#node = await StorageNode.open({
       transport: {
         offload: false,
-        connect: async () => {
-          this.#session = new ScriptedCoordinator(this.#answers);
-          return this.#session;
+        connect: async ({ role }) => {
+          const peer = new ScriptedPeer(this.#answers);
+          // To the sources of copies it comes as a client does.
+          if (role === Role.NODE) this.#session = peer;
+          return peer;
         },
         listen: async ({ address, clusterId }) => ({ address, clusterId, close: async () => undefined }),
       },
@@ -162,7 +188,7 @@ class JoiningStage {
   async carryOut({ operation, content }: Step): Promise<void> {
     switch (operation % STEPS) {
       case JoiningStep.WAIT:
-        return this.pass(numberAt(content, 0, 2) * 16_000);
+        return this.#wait(numberAt(content, 0, 2) * 16_000);
       case JoiningStep.ASK:
         if (this.#session?.onQuery === undefined) return;
         // [ADM-8] Nobody else is obeyed.
@@ -179,6 +205,12 @@ class JoiningStage {
     await this.pass(1_000);
   }
 
+  async #wait(span: number): Promise<void> {
+    const taken = Math.min(span, this.#waitsLeft);
+    this.#waitsLeft -= taken;
+    return this.pass(taken);
+  }
+
   async pass(span: number): Promise<void> {
     const untilMicros = micros(this.clock.now() + span);
     const result = await this.clock.run({ untilMicros, stepsMax: EVENTS_MAX });
@@ -192,10 +224,11 @@ class JoiningStage {
     await this.pass(JOINED_MICROS);
     check(this.#node.isJoined, 'the node does not join an honest coordinator');
     check(this.findings.length === 0, `the node logs ${this.findings[0]}`);
-    for (const { kind, reply } of this.asked) {
+    for (const { kind, body, reply } of this.asked) {
       check(reply !== undefined, `the node does not answer a query of kind ${kind}`);
       const isOther = kind !== QueryKind.DELETE && kind !== QueryKind.COPY;
       check(!isOther || reply.code === ResultCode.UNSUPPORTED, `kind ${kind} is answered with ${reply.code}`);
+      if (kind === QueryKind.COPY && reply.code === ResultCode.OK) checkCopy(body, reply.body);
     }
     check(this.mayLose || this.#store.objects === 1, 'an object is gone that nobody took');
     const closed = this.#node.close();
@@ -204,6 +237,15 @@ class JoiningStage {
     const last = this.asked.at(-1)?.reply?.code;
     return `${this.#store.objects} objects, ${last === undefined ? 'not asked' : `code ${last}`}`;
   }
+}
+
+/** [REP-4] What is answered OK is the object that was asked for, and there is no other. */
+function checkCopy(body: Uint8Array, answer: Uint8Array): void {
+  const query = decodeMessage(copyQuery, body);
+  const stored = decodeMessage(storeReply, answer);
+  check(!isFailure(query) && !isFailure(stored), 'a COPY that does not decode is answered OK');
+  check(equalBytes(stored.hash, query.hash), 'a COPY is answered with another hash');
+  check(equalBytes(query.hash, HASH), 'a COPY of what nobody has is answered OK');
 }
 
 // ---------------------------------------------------------------- scripts
@@ -227,7 +269,10 @@ function stepLayout({ operation, content }: Step): Layout {
       layout.nested(1, messageLayout('settleReply', content.subarray(1)));
       return layout;
     case JoiningStep.ASK:
-      layout.nested(1, messageLayout('hashQuery', content.subarray(1)));
+      layout.nested(
+        1,
+        messageLayout(content[0] === QueryKind.COPY ? 'copyQuery' : 'hashQuery', content.subarray(1)),
+      );
       return layout;
     default:
       layout.number(0, 2);
@@ -246,12 +291,29 @@ function drawStep(random: Random): StepText {
   }
   if (choice < 6) return { operation: JoiningStep.SILENCE, content: new Uint8Array(0) };
   if (choice < 8) return { operation: JoiningStep.WAIT, content: random.bytes(2) };
+  if (choice < 9 && random.chance(0.5)) return aCopy(random);
   if (choice < 9) {
     const kind = random.chance(0.7) ? QueryKind.DELETE : random.integer(256);
-    const content = concatBytes(Uint8Array.of(kind), random.bytes(random.pick([32, 31, 33, 0])));
+    const body = random.chance(0.3) ? HASH : random.bytes(random.pick([32, 31, 33, 0]));
+    const content = concatBytes(Uint8Array.of(kind), body);
     return { operation: JoiningStep.ASK, content };
   }
   return { operation: JoiningStep.CLOSE, content: new Uint8Array(0) };
+}
+
+/** A COPY, mostly of the object that there is. */
+function aCopy(random: Random): StepText {
+  const sources = Array.from({ length: random.integer(4) }, (_, index) => ({
+    nodeId: new Uint8Array(16).fill(index),
+    address: random.chance(0.9) ? `10.0.0.${index + 1}:1` : text(random, 80),
+  }));
+  const body = encodeMessage(copyQuery, {
+    token: random.bytes(8),
+    hash: random.chance(0.8) ? HASH : random.bytes(32),
+    bytes: random.chance(0.8) ? OBJECT.length : unsigned(random, 48),
+    sources,
+  });
+  return { operation: JoiningStep.ASK, content: concatBytes(Uint8Array.of(QueryKind.COPY), body) };
 }
 
 export const joiningTarget: Target = {

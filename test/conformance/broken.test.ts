@@ -5,16 +5,18 @@
 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { wireCases } from '../../conformance/cases/all.ts';
-import { ListenContext } from '../../conformance/listen.ts';
+import { type ListenCase, ListenContext } from '../../conformance/listen.ts';
 import { listenCases } from '../../conformance/listen-cases/initiators.ts';
+import { nodeCases } from '../../conformance/listen-cases/nodes.ts';
 import { RUN_LIMITS, runJobs, runWireCases } from '../../conformance/run-cases.ts';
 import { findTarget } from '../../conformance/target.ts';
 import type { Verdict } from '../../conformance/verdicts.ts';
 import { bestSuite } from '../../src/crypto/best-suite.ts';
 import { deriveClusterKeys } from '../../src/crypto/index.ts';
 import { brokenInitiators } from './broken/initiators.ts';
+import { brokenNodes } from './broken/nodes.ts';
 import { type BrokenPeer, brokenPeers } from './broken/peers.ts';
-import { bundlePeer, clientCommand, occurrences, Peer, randomSecret } from './support.ts';
+import { bundlePeer, clientCommand, nodeCommand, occurrences, Peer, randomSecret } from './support.ts';
 
 const PEERS_LEAST = 25;
 /** Peers that run at once: most of their time they wait. */
@@ -60,15 +62,20 @@ class Lanes {
   }
 }
 
-/** The same for a client, of which the runner is the coordinator. */
-async function judgeInitiator(broken: Omit<BrokenPeer, 'role'>): Promise<Verdict[]> {
+/** The same for a client or a node, of which the runner is the coordinator. */
+async function judgeInitiator(
+  broken: Omit<BrokenPeer, 'role'>,
+  commandOf: (bundle: string, secret: Uint8Array) => readonly string[],
+  cases: readonly ListenCase[],
+): Promise<Verdict[]> {
   const secret = randomSecret();
   const suite = bestSuite();
-  const command = clientCommand(await bundlePeer(broken), secret);
+  const command = commandOf(await bundlePeer(broken), secret);
   const keys = deriveClusterKeys(suite, secret);
-  const target = { suite, keys, listen: { host: '127.0.0.1', port: 0 }, command };
-  const cases = listenCases.filter(({ clauses }) => clauses.includes(broken.caughtBy));
-  const jobs = cases.map((facts) => ({ facts, start: () => new ListenContext(target, facts.run) }));
+  const listen = { host: '127.0.0.1', port: 0 };
+  const target = { suite, keys, listen, command, admissionSecret: secret };
+  const asked = cases.filter(({ clauses }) => clauses.includes(broken.caughtBy));
+  const jobs = asked.map((facts) => ({ facts, start: () => new ListenContext(target, facts.run) }));
   return runJobs(jobs, RUN_LIMITS, (verdict) =>
     verdict.brokenClause === broken.caughtBy ? 'enough' : undefined,
   );
@@ -83,12 +90,12 @@ function expectCaught(verdicts: readonly Verdict[], clause: string): void {
 
 describe('the broken peers', () => {
   it(`are at least ${PEERS_LEAST}, each with a name of its own`, () => {
-    const names = [...brokenPeers, ...brokenInitiators].map(({ name }) => name);
+    const names = [...brokenPeers, ...brokenInitiators, ...brokenNodes].map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
     expect(brokenPeers.length).toBeGreaterThanOrEqual(PEERS_LEAST);
   });
 
-  it.each([...brokenPeers, ...brokenInitiators])(
+  it.each([...brokenPeers, ...brokenInitiators, ...brokenNodes])(
     'one that $name differs by one line, which is there once',
     (broken) => {
       expect(occurrences(broken)).toBe(1);
@@ -109,12 +116,24 @@ describe('the runner', () => {
       judged.set(name, verdicts);
     };
     // These wait longest.
-    for (const broken of brokenInitiators) begin(broken.name, () => judgeInitiator(broken));
+    for (const broken of brokenInitiators) {
+      begin(broken.name, () => judgeInitiator(broken, clientCommand, listenCases));
+    }
+    for (const broken of brokenNodes)
+      begin(broken.name, () => judgeInitiator(broken, nodeCommand, nodeCases));
     for (const broken of brokenPeers) begin(broken.name, () => judge(broken));
   });
 
   it.each(brokenPeers)(
     'finds a peer that $name, by [$caughtBy]',
+    async (broken) => {
+      expectCaught(await judged.get(broken.name)!, broken.caughtBy);
+    },
+    TEST_MILLIS,
+  );
+
+  it.each(brokenNodes)(
+    'finds a node that $name, by [$caughtBy]',
     async (broken) => {
       expectCaught(await judged.get(broken.name)!, broken.caughtBy);
     },

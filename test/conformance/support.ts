@@ -138,8 +138,29 @@ const CLIENT = `
 
 /** The command of such a client; `{address}` is for the runner to replace. The secret is good for one test. */
 export function clientCommand(bundle: string, secret: Uint8Array): readonly string[] {
+  return commandOf(CLIENT, bundle, secret);
+}
+
+/** A node that joins the coordinator that it is pointed at, and stays. */
+const NODE = `
+  const [bundle, address, secret, directory] = process.argv.slice(1);
+  const { openNode } = await import(bundle);
+  await openNode({
+    coordinators: [address],
+    secret: new Uint8Array(Buffer.from(secret, 'hex')),
+    directory,
+    listen: '127.0.0.1:0',
+  });
+`;
+
+/** The command of such a node; `{address}` and `{scratch}` are for the runner to replace. */
+export function nodeCommand(bundle: string, secret: Uint8Array): readonly string[] {
+  return [...commandOf(NODE, bundle, secret), '{scratch}'];
+}
+
+function commandOf(program: string, bundle: string, secret: Uint8Array): readonly string[] {
   const hex = Buffer.from(secret).toString('hex');
-  return [process.execPath, '--input-type=module', '--eval', CLIENT, bundle, '{address}', hex];
+  return [process.execPath, '--input-type=module', '--eval', program, bundle, '{address}', hex];
 }
 
 export function randomSecret(): Uint8Array {

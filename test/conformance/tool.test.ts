@@ -128,6 +128,7 @@ describe('gramline conformance wire', () => {
     [['wire', '127.0.0.1:9', '--case-seconds', '0'], 'write a number from 1'],
     [['listen'], 'missing required argument'],
     [['listen', '127.0.0.1:0', '--secret-file', 'x'], 'name the command'],
+    [['listen', '--role', 'hub', '--', 'true'], '--role hub: write client or node'],
     [['vectors'], 'missing required argument'],
     [['dance'], 'unknown command'],
   ])('takes %j for wrong usage', async (words, why) => {
@@ -200,9 +201,10 @@ describe('gramline conformance listen', () => {
     ['node', ['node', '--directory', '{scratch}', '--coordinators', '{address}', '--log-level', 'fatal']],
   ])(
     'finds nothing wrong with our own %s',
-    async (_, words) => {
+    async (role, words) => {
       const command = [process.execPath, MAIN, ...words, '--secret-file', secretFile];
-      const all = ['conformance', 'listen', '--secret-file', secretFile, '--', ...command];
+      const options = ['--role', role, '--secret-file', secretFile];
+      const all = ['conformance', 'listen', ...options, '--', ...command];
       const { code, stdout, stderr } = await new Started(all).finished;
       expect(stderr + (code === 0 ? '' : stdout)).toBe('');
       expect(stdout).toContain('0 failed, 0 skipped');

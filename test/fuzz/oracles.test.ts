@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { runCampaign } from '../../fuzz/engine/campaign.ts';
 import { type Crash, readCrash, saveCrash } from '../../fuzz/engine/crash.ts';
 import { TARGETS } from '../../fuzz/targets/index.ts';
+import { LockQueues } from '../../src/nodes/lock-queue.ts';
 import { Reservations } from '../../src/nodes/reservations.ts';
 import { AckTracker } from '../../src/reliability/index.ts';
 import { violation } from '../../src/session/events.ts';
@@ -79,6 +80,14 @@ const FAULTS: readonly (readonly [string, string, () => void, RegExp])[] = [
       vi.spyOn(Reservations.prototype, 'expire').mockReturnValue(undefined as never);
     },
     /reservations outlive their lease/,
+  ],
+  [
+    'a coordinator that lets everybody hold a lock at once',
+    'coordinator',
+    () => {
+      vi.spyOn(LockQueues.prototype, 'holds').mockReturnValue(true);
+    },
+    /a place with \d+ ahead that holds/,
   ],
   [
     'a node that decompresses otherwise',

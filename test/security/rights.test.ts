@@ -10,7 +10,9 @@ import {
   admitQuery,
   type Codec,
   commitQuery,
+  copyQuery,
   decodeMessage,
+  digestQuery,
   encodeMessage,
   hashQuery,
   inventoryQuery,
@@ -18,17 +20,24 @@ import {
   joinQuery,
   joinReply,
   loadNotice,
+  lockQuery,
+  lockReply,
+  membersQuery,
   NoticeKind,
   QueryKind,
   RECEIPT_BYTES,
   ResultCode,
   Role,
   readQuery,
+  sessionQuery,
+  sessionWriteQuery,
   settleQuery,
   statusQuery,
   storeQuery,
   storeReply,
   tokenQuery,
+  unlockQuery,
+  whereIsManyQuery,
   whereToQuery,
 } from '../../src/wire/index.ts';
 import { collect, TestCluster } from '../support/cluster.ts';
@@ -156,6 +165,8 @@ describe('a client with the cluster secret and without the admission secret', ()
     expect(
       await code(connection, QueryKind.INVENTORY, inventoryQuery, { entries: 0, buckets: allBuckets() }),
     ).toBe(ResultCode.DENIED);
+    const digest = { entries: 0, digests: new Uint8Array(64 * 8) };
+    expect(await code(connection, QueryKind.DIGEST, digestQuery, digest)).toBe(ResultCode.DENIED);
     const entries = [{ token: random(8), hash: raw }];
     expect(await code(connection, QueryKind.SETTLE, settleQuery, { entries })).toBe(ResultCode.DENIED);
     expect(cluster.coordinator.nodes.map(({ state }) => state)).toEqual([0, 0]);
@@ -243,13 +254,17 @@ describe('a client with the cluster secret and without the admission secret', ()
     await code(connection, QueryKind.RELEASE, tokenQuery, { token: other });
   });
 
-  it('cannot order a node to delete, whatever role it claims [ADM-5]', async () => {
+  it('cannot order a node to delete or to copy, whatever role it claims [ADM-5]', async () => {
     const raw = new Uint8Array(Buffer.from(hash, 'hex'));
     for (const role of [Role.CLIENT, Role.NODE, Role.COORDINATOR]) {
       for (const { address } of cluster.coordinator.nodes) {
         const connection = await connect(cluster.secret, address, role);
-        const answer = await code(connection, QueryKind.DELETE, hashQuery, { hash: raw });
-        expect([ResultCode.UNSUPPORTED, ResultCode.DENIED]).toContain(answer);
+        const copy = { token: random(8), hash: raw, bytes: object.length, sources: [] };
+        const answers = [
+          await code(connection, QueryKind.DELETE, hashQuery, { hash: raw }),
+          await code(connection, QueryKind.COPY, copyQuery, copy),
+        ];
+        for (const answer of answers) expect([ResultCode.UNSUPPORTED, ResultCode.DENIED]).toContain(answer);
       }
     }
     expect((await collect(app.get(hash))).equals(object)).toBe(true);
@@ -261,6 +276,17 @@ describe('a secret with fewer rights', () => {
   const raw = () => new Uint8Array(Buffer.from(hash, 'hex'));
   const statusBody = encodeMessage(statusQuery, { cursor: 0 });
   const read = () => ({ hash: raw(), offset: 0, length: 0, creditBytes: 1_048_576, recordBytes: 65_536 });
+  /** A lock that nobody has, and a place in it for the time of a test. */
+  const lockMessage = () => ({
+    name: `lock ${Buffer.from(random(8)).toString('hex')}`,
+    token: random(16),
+    shared: false,
+    leaseMillis: 1_000,
+    waitMillis: 0,
+    fencing: 0,
+  });
+  const owner = () => ({ id: random(16), token: random(16) });
+  const written = { number: 1, lifetimeSeconds: 1, data: random(3) };
   const coordinatorQueries: Record<string, { kind: number; body: () => Uint8Array }> = {
     STATUS: { kind: QueryKind.STATUS, body: () => statusBody },
     WHERE_IS: { kind: QueryKind.WHERE_IS, body: () => encodeMessage(hashQuery, { hash: raw() }) },
@@ -278,9 +304,26 @@ describe('a secret with fewer rights', () => {
     REMOVE: { kind: QueryKind.REMOVE, body: () => encodeMessage(hashQuery, { hash: random(32) }) },
     JOIN: { kind: QueryKind.JOIN, body: () => encodeMessage(joinQuery, joinMessage()) },
     ADMIT: { kind: QueryKind.ADMIT, body: () => encodeMessage(admitQuery, { proof: random(32) }) },
+    WHERE_IS_MANY: {
+      kind: QueryKind.WHERE_IS_MANY,
+      body: () => encodeMessage(whereIsManyQuery, { hashes: [raw()] }),
+    },
+    MEMBERS: {
+      kind: QueryKind.MEMBERS,
+      body: () => encodeMessage(membersQuery, { after: 0, afterId: new Uint8Array(16), waitMillis: 0 }),
+    },
+    LOCK: { kind: QueryKind.LOCK, body: () => encodeMessage(lockQuery, lockMessage()) },
+    UNLOCK: { kind: QueryKind.UNLOCK, body: () => encodeMessage(unlockQuery, lockMessage()) },
+    SESSION_WRITE: {
+      kind: QueryKind.SESSION_WRITE,
+      body: () => encodeMessage(sessionWriteQuery, { ...owner(), ...written }),
+    },
+    SESSION_READ: { kind: QueryKind.SESSION_READ, body: () => encodeMessage(sessionQuery, owner()) },
+    SESSION_END: { kind: QueryKind.SESSION_END, body: () => encodeMessage(sessionQuery, owner()) },
   };
-  const READS = ['STATUS', 'WHERE_IS'];
-  const WRITES = ['WHERE_TO', 'COMMIT', 'RELEASE', 'RENEW', 'REMOVE'];
+  const READS = ['STATUS', 'WHERE_IS', 'WHERE_IS_MANY', 'MEMBERS', 'SESSION_READ'];
+  const TENURES = ['LOCK', 'UNLOCK', 'SESSION_WRITE', 'SESSION_END'];
+  const WRITES = ['WHERE_TO', 'COMMIT', 'RELEASE', 'RENEW', 'REMOVE', ...TENURES];
 
   it.each([
     ['readOnly', READS],
@@ -301,6 +344,28 @@ describe('a secret with fewer rights', () => {
       }
     }
     expect((await app.whereIs(hash)).replicas).toHaveLength(2);
+  });
+
+  it('carries out nothing that it may not: no lock, no user session [MSG-6]', async () => {
+    const [reader, writer] = [await connect(secrets.readOnly), await connect(secrets.writeOnly)];
+    const lock = lockMessage();
+    expect(await code(reader, QueryKind.LOCK, lockQuery, lock)).toBe(ResultCode.DENIED);
+    // Whoever may write is the first to hold it, and a reader cannot give it back.
+    const held = await writer.query(QueryKind.LOCK, encodeMessage(lockQuery, { ...lock, token: random(16) }));
+    expect(decodeMessage(lockReply, held.body)).toMatchObject({ held: true, ahead: 0 });
+    expect(await code(reader, QueryKind.UNLOCK, unlockQuery, lock)).toBe(ResultCode.DENIED);
+    const mine = owner();
+    expect(await code(reader, QueryKind.SESSION_WRITE, sessionWriteQuery, { ...mine, ...written })).toBe(
+      ResultCode.DENIED,
+    );
+    expect(await code(reader, QueryKind.SESSION_READ, sessionQuery, mine)).toBe(ResultCode.NOT_FOUND);
+    expect(await code(writer, QueryKind.SESSION_WRITE, sessionWriteQuery, { ...mine, ...written })).toBe(
+      ResultCode.OK,
+    );
+    expect(await code(writer, QueryKind.SESSION_READ, sessionQuery, mine)).toBe(ResultCode.DENIED);
+    expect(await code(reader, QueryKind.SESSION_END, sessionQuery, mine)).toBe(ResultCode.DENIED);
+    expect(await code(reader, QueryKind.SESSION_READ, sessionQuery, mine)).toBe(ResultCode.OK);
+    expect(await code(writer, QueryKind.SESSION_END, sessionQuery, mine)).toBe(ResultCode.OK);
   });
 
   it.each([

@@ -3,6 +3,7 @@
  */
 
 import type { Change } from '../support.ts';
+import { brokenTenures } from './tenures.ts';
 
 export interface BrokenPeer extends Change {
   /** What is wrong with it. */
@@ -648,4 +649,5 @@ export const brokenPeers: readonly BrokenPeer[] = [
     replace: 'if (offset > reader.bytes) return query.reply(ResultCode.NOT_FOUND);',
     role: 'node',
   },
+  ...brokenTenures,
 ];
