@@ -35,7 +35,7 @@ import {
   statusOf,
   withNode,
 } from './coordinator-steps.ts';
-import { type Asked, begin, finish } from './tenure-steps.ts';
+import { type Asked, begin, CLOCK_SLACK, finish } from './tenure-steps.ts';
 
 const FIRST_ID = new Uint8Array(16);
 const LAST_ID = new Uint8Array(16).fill(0xff);
@@ -209,8 +209,12 @@ const texts: readonly CaseText[] = [
   }),
   coordinatorCase('a MEMBERS whose wait is over is answered with nobody', ['MEM-3'], async (context) => {
     const client = await context.connect();
+    const beganAt = performance.now();
     const page = await members(client, END, SHORT_WAIT_MILLIS);
+    const tookMillis = performance.now() - beganAt;
     expectThat(page.members.length === 0 && !page.full, 'nobody', `${page.members.length}`, 'MEM-3');
+    const leastMillis = SHORT_WAIT_MILLIS * CLOCK_SLACK;
+    expectThat(tookMillis >= leastMillis, `no answer for ${leastMillis} ms`, `${tookMillis}`, 'MEM-3');
   }),
   withNode(
     'a MEMBERS that waits is answered as soon as there is news',
@@ -305,6 +309,11 @@ const texts: readonly CaseText[] = [
       await remove(client, first, second);
     },
   ),
+  withNode('nobody is named before there is a change', ['MEM-3', 'MEM-1'], async (_, node, client) => {
+    const found = await listFrom(client, BEGINNING);
+    const named = found.find(({ nodeId }) => equalBytes(nodeId, node.nodeId));
+    expectThat(named?.changed !== 0, 'its place in the order of changes', '0', 'MEM-3');
+  }),
 ];
 
 export const memberCases = section('members', 731, texts);
