@@ -382,6 +382,14 @@ const texts: readonly CaseText[] = [
       await lock(client, wanted[0]!, 'LOCK-6');
     },
   ),
+  withLock('a stranger is DENIED as often as it asks', ['LOCK-5'], async (context, client, name) => {
+    const [holder, stranger] = [claim(context, name), claim(context, name)];
+    await hold(client, holder, 'LOCK-2');
+    for (let round = 0; round < 3; round++) {
+      await unlock(client, stranger, 'LOCK-5', 0, ResultCode.DENIED);
+    }
+    await unlock(client, holder, 'LOCK-5');
+  }),
 ];
 
 export const lockCases = section('locks', 661, texts);
