@@ -66,6 +66,7 @@ const texts: readonly CaseText[] = [
     ['USR-3', 'LEAD-6'],
     async (context, client, owner) => {
       const data = context.random(10);
+      await write(client, owner, { number: 1, data: NO_DATA }, 'USR-1');
       await write(client, owner, { number: 5, data, lifetimeSeconds: 100 }, 'USR-1');
       for (const number of [5, 4, 1]) {
         const late = { number, data: context.random(20), lifetimeSeconds: 10_000 };
@@ -83,6 +84,7 @@ const texts: readonly CaseText[] = [
     'writes that are under way at once leave the one with the greatest number',
     ['USR-3'],
     async (_, client, owner) => {
+      await write(client, owner, { number: 1, data: NO_DATA }, 'USR-1');
       const numbers = Array.from({ length: WRITES_AT_ONCE }, (_unused, index) => index + 1);
       const begun = numbers.map((number) =>
         begin(client, QueryKind.SESSION_WRITE, writeBody(owner, { number, data: Uint8Array.of(number) })),
@@ -112,13 +114,16 @@ const texts: readonly CaseText[] = [
     await endSession(client, owner, 'USR-4');
   }),
   withOwner(
-    'a session that was ended, and one that never was, are NOT_FOUND',
-    ['USR-4'],
+    'a session that was ended, and one that never was, are NOT_FOUND, to a later write, too',
+    ['USR-1', 'USR-4'],
     async (context, client, owner) => {
+      const late = writeBody(owner, { number: 2, data: NO_DATA });
       await expectGone(client, owner, 'USR-4');
-      await write(client, owner, { number: 3, data: NO_DATA }, 'USR-1');
+      await expectCode(client, QueryKind.SESSION_WRITE, late, ResultCode.NOT_FOUND, 'USR-1');
+      await write(client, owner, { number: 1, data: NO_DATA }, 'USR-1');
       await endSession(client, owner, 'USR-4');
       await expectGone(client, owner, 'USR-4');
+      await expectCode(client, QueryKind.SESSION_WRITE, late, ResultCode.NOT_FOUND, 'USR-1');
       // Whoever makes it anew begins anew, with a token and numbers of its own.
       const next = { ...owner, token: context.random(16) };
       await write(client, next, { number: 1, data: NO_DATA }, 'USR-1');

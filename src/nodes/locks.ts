@@ -96,7 +96,8 @@ export class Locks {
   /** By lock: the queries that wait for it. */
   readonly #waiters = new Map<string, Set<Waiter>>();
   #waiting = 0;
-  readonly #givenBack = new LeaseTable<undefined>(GIVEN_BACK_MAX, () => undefined);
+  /** Tokens that are not used again, and whether each had a place. */
+  readonly #givenBack = new LeaseTable<boolean>(GIVEN_BACK_MAX, () => undefined);
 
   /** Begins an epoch: each place in the state begins a whole lease [LOCK-3]. */
   constructor(options: LocksOptions) {
@@ -178,25 +179,25 @@ export class Locks {
     }
     this.#queues.leave(place);
     this.#removals.add(place.key);
-    this.#remember(token);
+    this.#remember(token, true);
     await this.#removals.flush();
     query.reply(ResultCode.OK);
   }
 
   /** [LOCK-5] Who has no place has nothing to give back: it has done so before, or it is a stranger. */
   #answerStranger(peer: string, { name }: UnlockQuery, token: Uint8Array): ResultCode {
-    if (this.#givenBack.get(token) !== undefined) return ResultCode.OK;
+    if (this.#givenBack.get(token)?.value === true) return ResultCode.OK;
     // Its LOCK may be on its way still.
-    this.#remember(token);
+    this.#remember(token, false);
     if (this.#queues.holders(name).length === 0) return ResultCode.OK;
     this.#options.log.warn('an unlock by a stranger', { lock: name, peer });
     mark('unlock-denied');
     return ResultCode.DENIED;
   }
 
-  #remember(token: Uint8Array): void {
+  #remember(token: Uint8Array, hadPlace: boolean): void {
     const { clock } = this.#options;
-    this.#givenBack.hold(token, '', micros(clock.now() + GIVEN_BACK_MICROS), undefined);
+    this.#givenBack.hold(token, '', micros(clock.now() + GIVEN_BACK_MICROS), hadPlace);
   }
 
   async #ready(): Promise<void> {

@@ -31,8 +31,8 @@ export class MemberNews {
   readonly #clock: Clock;
   readonly #members: Membership;
   readonly #revision: () => number;
-  /** What ends the wait of each asker. */
-  readonly #waiting = new Set<() => void>();
+  /** What each asker knows, and what ends its wait. */
+  readonly #waiting = new Map<() => void, MembersQuery>();
   #isClosed = false;
 
   /** @param revision Of the state now. */
@@ -41,15 +41,16 @@ export class MemberNews {
     this.#members = members;
     this.#revision = revision;
     members.onChanged(() => {
-      // What has changed just now is news to everybody.
-      for (const finish of [...this.#waiting]) finish();
+      const newest = this.#newest();
+      for (const [finish, message] of [...this.#waiting])
+        if (this.#mustBeginAnew(message) || isNewer(message, newest)) finish();
     });
   }
 
   /** Nobody waits any more. */
   close(): void {
     this.#isClosed = true;
-    for (const finish of [...this.#waiting]) finish();
+    for (const finish of [...this.#waiting.keys()]) finish();
   }
 
   /** Answers MEMBERS when there is something to tell, or when the wait is over. */
@@ -65,7 +66,7 @@ export class MemberNews {
 
   /** Resolves when there is something to tell, or nothing to wait for any more. */
   #news(message: MembersQuery): Promise<void> {
-    const isNews = this.#mustBeginAnew(message) || this.#isNewer(message);
+    const isNews = this.#mustBeginAnew(message) || isNewer(message, this.#newest());
     const waitMicros = micros(Math.min(WAIT_MICROS_MAX, message.waitMillis * 1_000));
     if (isNews || waitMicros === 0 || this.#isClosed) return Promise.resolve();
     return new Promise((resolve) => {
@@ -75,7 +76,7 @@ export class MemberNews {
         resolve();
       };
       const timer = this.#clock.setTimer(micros(this.#clock.now() + waitMicros), finish);
-      this.#waiting.add(finish);
+      this.#waiting.set(finish, message);
     });
   }
 
@@ -84,12 +85,16 @@ export class MemberNews {
     return waitMillis > 0 && after < this.#members.forgottenUpTo;
   }
 
-  #isNewer(place: MembersQuery): boolean {
+  /** The last change that is known here. */
+  #newest(): Place | undefined {
     const { all, collected } = this.#members;
-    return (
-      all.some((member) => isBehind(place, member.changed, member.nodeId)) ||
-      collected.some(({ changed, last }) => isBehind(place, changed, last.nodeId))
-    );
+    let newest: Place | undefined;
+    for (const place of all) if (isLater(place, newest)) newest = place;
+    for (const { changed, last } of collected) {
+      const place = { changed, nodeId: last.nodeId };
+      if (isLater(place, newest)) newest = place;
+    }
+    return newest;
   }
 
   /** As many as fit one reply, in the order of their changes. */
@@ -121,7 +126,26 @@ function changeOf(
   return { changed, nodeId, incarnation, state, name, address };
 }
 
-/** Whether a change stands behind the place that an asker knows. */
+/** A place in the order of changes. */
+interface Place {
+  readonly changed: number;
+  readonly nodeId: Uint8Array;
+}
+
+function isLater(place: Place, than: Place | undefined): boolean {
+  return (
+    than === undefined ||
+    place.changed > than.changed ||
+    (place.changed === than.changed && Buffer.compare(place.nodeId, than.nodeId) > 0)
+  );
+}
+
+function isNewer(known: MembersQuery, newest: Place | undefined): boolean {
+  return newest !== undefined && isBehind(known, newest.changed, newest.nodeId);
+}
+
+/** Whether a change stands behind the place that an asker knows. What is not in the state yet has no place. */
 function isBehind({ after, afterId }: MembersQuery, changed: number, nodeId: Uint8Array): boolean {
+  if (changed === 0) return false;
   return changed > after || (changed === after && Buffer.compare(nodeId, afterId) > 0);
 }

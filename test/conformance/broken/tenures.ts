@@ -140,9 +140,8 @@ export const brokenTenures: readonly BrokenPeer[] = [
     name: 'tells who waits for members nothing before the wait is over',
     caughtBy: 'MEM-3',
     file: 'src/nodes/member-news.ts',
-    find: `      // What has changed just now is news to everybody.
-      for (const finish of [...this.#waiting]) finish();`,
-    replace: '',
+    find: 'if (this.#mustBeginAnew(message) || isNewer(message, newest)) finish();',
+    replace: 'void [finish, message, newest];',
   },
   {
     name: 'takes nodes back that failed, as if they had not',
