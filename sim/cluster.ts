@@ -40,6 +40,8 @@ const DATAGRAMS_PER_SAMPLE = 32;
 export const STEPS_MAX = 5_000_000;
 /** How long {@link SimCluster.drive} waits for a promise unless told otherwise. */
 const DRIVE_MICROS: Micros = seconds(300);
+/** Longer than any machine stands still: what one holds that crashed meanwhile stays in the queue so long. */
+const AT_REST_MICROS: Micros = seconds(45);
 
 export interface SimClusterOptions {
   readonly seed: number;
@@ -284,7 +286,7 @@ export class SimCluster {
     }
     this.throwIfBroken();
     // What is still in flight lands, and wakes nobody.
-    await this.#run(() => false, seconds(30));
+    await this.#run(() => false, AT_REST_MICROS);
     left('the cluster', 'events', this.clock.pending);
     this.throwIfBroken();
   }

@@ -29,8 +29,9 @@ const LEADER_RETRY_GROWTH = 1.3;
 const LEADER_MICROS: Micros = seconds(10);
 /** Coordinators that name another one after the other: after so many, nobody knows. */
 const HOPS_MAX = 4;
-/** A coordinator that acknowledges nothing for this long is asked for a sign of life [LEAD-10]. */
+/** A coordinator that acknowledges nothing for this long is asked for a sign of life; sooner where there are others [LEAD-10]. */
 const SILENCE_MICROS: Micros = millis(2_000);
+const SILENCE_AROUND_MICROS: Micros = millis(1_500);
 
 export interface JoiningOptions {
   readonly transport: Transport;
@@ -64,7 +65,8 @@ export async function stayJoined(options: JoiningOptions): Promise<void> {
     try {
       const connection = await join(options, turns, address);
       [wait, hops] = [RETRY_MICROS, 0];
-      await untilSilent(clock, connection, SILENCE_MICROS, signal);
+      const silenceMicros = turns.areSeveral ? SILENCE_AROUND_MICROS : SILENCE_MICROS;
+      await untilSilent(clock, connection, silenceMicros, signal);
       options.onLeft();
       if (signal.aborted) return await connection.close();
       log.warn(connection.isOpen ? 'the coordinator is silent' : 'the coordinator is gone', { address });

@@ -52,7 +52,7 @@ import type {
 import { Receipts } from './receipts.ts';
 import { Repair, type RepairStatus } from './repair.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
-import { every, readQuery, replyBusy, SOON_RETRY_MILLIS, sleep } from './roles.ts';
+import { every, readQuery, replyBusy, SOON_RETRY_MILLIS, sleep, toldSeldom } from './roles.ts';
 import type { StateWriter } from './state-writer.ts';
 import { Tenures } from './tenures.ts';
 
@@ -102,11 +102,13 @@ export class LeaderTerm {
   readonly #repair: Repair;
   readonly #tenures: Tenures;
   readonly #stop = new AbortController();
+  readonly #tellFailure: (error: unknown) => void;
 
   constructor(options: LeaderTermOptions) {
     this.#options = options;
     const { clock, log, members } = options;
     this.#startedAt = clock.now();
+    this.#tellFailure = toldSeldom(clock, (reason) => log.error('upkeep failed', { reason }));
     this.#receipts = new Receipts(options.suite, options.admissionSecret);
     this.#reservations = new Reservations((reservation) => {
       log.info('a reservation expired', { bytes: reservation.bytes });
@@ -438,6 +440,6 @@ export class LeaderTerm {
   }
 
   #onFailure(error: unknown): void {
-    if (!this.#stop.signal.aborted) this.#options.log.error('upkeep failed', { reason: String(error) });
+    if (!this.#stop.signal.aborted) this.#tellFailure(error);
   }
 }

@@ -1,7 +1,7 @@
 /** What the roles share: answering and asking with typed messages. */
 
 import { GramlineError } from '../base/errors.ts';
-import { type Micros, micros } from '../base/units.ts';
+import { type Micros, micros, seconds } from '../base/units.ts';
 import {
   busyReply,
   type Codec,
@@ -22,6 +22,9 @@ export const ADMITTING_ROLE = 'coordinator';
 export const BUSY_RETRY_MILLIS = 500;
 /** The same where a leader is about to be there, or nodes are about to join it. */
 export const SOON_RETRY_MILLIS = 100;
+
+/** The same failure is told again after this. */
+const TOLD_AGAIN_MICROS: Micros = seconds(30);
 
 /** Answers BUSY with the time after which to try again [MSG-10]. */
 export function replyBusy(query: IncomingQuery, retryMillis: number = BUSY_RETRY_MILLIS): void {
@@ -178,6 +181,17 @@ export class StallWatch {
       else this.#arm(dueAt);
     });
   }
+}
+
+/** Tells why something failed, the same reason every now and then: what fails every second needs no line every second. */
+export function toldSeldom(clock: Clock, tell: (reason: string) => void): (error: unknown) => void {
+  let last: { readonly reason: string; readonly at: Micros } | undefined;
+  return (error) => {
+    const reason = String(error);
+    if (last?.reason === reason && clock.now() < micros(last.at + TOLD_AGAIN_MICROS)) return;
+    last = { reason, at: clock.now() };
+    tell(reason);
+  };
 }
 
 /** Calls `run` every `span` until `signal` aborts; runs never overlap, failures go to `onFailure`. */

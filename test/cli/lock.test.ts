@@ -73,6 +73,23 @@ describe('gramline lock', () => {
     expect((await held.end('SIGHUP')).code).toBe(5);
   });
 
+  it('tells its command to end when the lock is lost, and ends with 1', async () => {
+    const own = await TestCluster.open({ nodes: 0, secret, admissionSecret: secret });
+    const say =
+      'process.on("SIGTERM", () => { console.log("told"); process.exit(0); }); console.log("held"); setInterval(() => {}, 1e6)';
+    const held = new Started(['lock', 'lost', '--lease', '1', ...SAY, say], {
+      env: { ...env, GRAMLINE_COORDINATORS: own.address },
+    });
+    await held.says(/held/);
+    await own.close();
+    const { code, stdout, stderr } = await held.finished;
+    expect([code, stdout, stderr]).toEqual([
+      1,
+      'held\ntold\n',
+      expect.stringMatching(/^gramline: the lock lost .*; .*node was told to end\n$/),
+    ]);
+  });
+
   it('ends in one line when it is interrupted while it waits', async () => {
     const other = await holder('wait');
     const waits = new Started(['lock', 'wait', '--', 'true'], { env });
