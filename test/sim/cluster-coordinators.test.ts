@@ -119,6 +119,8 @@ describe('several coordinators', () => {
 
   test('a leader that stands still for 10 s is followed, and does no harm when it goes on [LEAD-2]', async () => {
     const { cluster, client, content } = await open(5);
+    // By then the state names the nodes.
+    await cluster.pass(SECOND);
     const first = leaderOf(cluster);
     first.pause(10 * SECOND, false);
     const { hash } = await cluster.drive(client.role.put(content, { replicas: 2 }), seconds(30));
