@@ -74,7 +74,6 @@ export const MARKS = {
   'repair-drained': 'a node that leaves holds one object less',
   'repair-no-place': 'no node can take the replica that an object lacks',
   'repair-thinned': 'an object has one surplus replica less',
-  'repair-void': 'a copy is not committed, for what became of the object meanwhile',
   'replay-refused': 'a control packet that arrives again is dropped',
   'seal-refused': 'a control packet whose seal does not hold is dropped',
   'session-denied': 'a user session is asked for with a wrong token',

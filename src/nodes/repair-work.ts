@@ -102,7 +102,7 @@ export class RepairWork {
       token,
     };
     const outcome = await catalog.commit(change, isVoid);
-    if (outcome === 'void') return marked('repair-void', 'again');
+    if (outcome === 'void') return 'again';
     return marked('repair-copied', 'copied');
   }
 
