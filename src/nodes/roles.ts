@@ -20,7 +20,9 @@ export const ADMISSION_ROLE = 'node';
 export const ADMITTING_ROLE = 'coordinator';
 /** What a refused asker is told to wait [MSG-10]. */
 export const BUSY_RETRY_MILLIS = 500;
-/** The same where a leader is about to be there, or nodes are about to join it. */
+/** Nobody is made to wait longer than this before the next try. */
+export const RETRY_MILLIS_MAX = 10_000;
+/** What an asker is told where a leader is about to be there, or nodes are about to join it. */
 export const SOON_RETRY_MILLIS = 100;
 
 /** The same failure is told again after this. */
@@ -86,11 +88,11 @@ function replyError(reply: Reply, what: string): GramlineError {
   });
 }
 
-/** When a busy peer wants to be asked again, where it says so [MSG-10]. */
+/** When a busy peer wants to be asked again, where it says so, and not later than we care for [MSG-10]. */
 export function retryMillisOf(reply: Reply): number | undefined {
   if (reply.code !== ResultCode.BUSY) return undefined;
   const busy = decodeMessage(busyReply, reply.body);
-  return isFailure(busy) ? undefined : busy.retryMillis;
+  return isFailure(busy) ? undefined : Math.min(busy.retryMillis, RETRY_MILLIS_MAX);
 }
 
 /** Which coordinator leads, where one that does not knows it [LEAD-5]. */

@@ -1,0 +1,36 @@
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../sim/virtual-clock.ts';
+import { seconds } from '../../src/base/units.ts';
+import { RETRY_MILLIS_MAX, retryMillisOf, toldSeldom } from '../../src/nodes/roles.ts';
+import { busyReply, encodeMessage, ResultCode } from '../../src/wire/index.ts';
+
+describe('a busy peer', () => {
+  const retryAfter = (retryMillis: number): number | undefined =>
+    retryMillisOf({ code: ResultCode.BUSY, body: encodeMessage(busyReply, { retryMillis }) });
+
+  it('is asked again when it says so, and not much later [MSG-10]', () => {
+    expect([0, 250, RETRY_MILLIS_MAX].map(retryAfter)).toEqual([0, 250, RETRY_MILLIS_MAX]);
+    expect(retryAfter(0xffffffff)).toBe(RETRY_MILLIS_MAX);
+  });
+
+  it('need not say when', () => {
+    expect(retryMillisOf({ code: ResultCode.BUSY, body: new Uint8Array() })).toBeUndefined();
+    expect(retryMillisOf({ code: ResultCode.OK, body: new Uint8Array() })).toBeUndefined();
+  });
+});
+
+describe('a failure that comes again and again', () => {
+  it('is told at first, when it is another one, and every now and then', async () => {
+    const clock = new VirtualClock();
+    const told: string[] = [];
+    const tell = toldSeldom(clock, (reason) => told.push(reason));
+    for (const reason of ['a', 'a', 'b', 'b', 'a']) tell(reason);
+    expect(told).toEqual(['a', 'b', 'a']);
+    await clock.run({ untilMicros: seconds(29), stepsMax: 10 });
+    tell('a');
+    expect(told).toHaveLength(3);
+    await clock.run({ untilMicros: seconds(30), stepsMax: 10 });
+    tell('a');
+    expect(told).toHaveLength(4);
+  });
+});
