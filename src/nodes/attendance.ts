@@ -9,6 +9,7 @@ import { toHex } from '../base/bytes.ts';
 import { type Micros, micros } from '../base/units.ts';
 import { type CatalogEntry, WANTED_UNKNOWN, wantedReplicas } from './catalog-entry.ts';
 import type { Member, Membership } from './membership.ts';
+import type { Connection } from './ports.ts';
 
 /** How one member was seen last. */
 interface Seen {
@@ -16,7 +17,17 @@ interface Seen {
   counts: boolean;
   isHere: boolean;
   isDraining: boolean;
+  /** Its session: another one says that it was away, however shortly. */
+  connection: Connection | undefined;
 }
+
+const NEVER_SEEN: Seen = {
+  awaySince: undefined,
+  counts: true,
+  isHere: false,
+  isDraining: false,
+  connection: undefined,
+};
 
 /** What is to be done about an object. */
 export interface Plan {
@@ -68,9 +79,10 @@ export class Attendance {
       const seen = this.#see(member, before, now);
       this.#seen.set(member, seen);
       if (!seen.counts) allCount = false;
-      const { counts, isHere, isDraining } = before ?? { counts: true, isHere: false, isDraining: false };
+      const { counts, isHere, isDraining, connection } = before ?? NEVER_SEEN;
       const isWorse = counts && !seen.counts;
-      const isBack = !isHere && seen.isHere;
+      // What was committed while it was away could not be copied from it.
+      const isBack = seen.isHere && !(isHere && seen.connection === connection);
       if (isWorse || isBack || isDraining !== seen.isDraining) changed.push(member);
     }
     if (this.#seen.size > all.length) {
@@ -85,7 +97,11 @@ export class Attendance {
     const awaySince = member.isUp ? undefined : (before?.awaySince ?? now);
     const isGrace = awaySince === undefined || now < micros(awaySince + this.#delay);
     const isDraining = member.draining;
-    return { awaySince, counts: !isDraining && isGrace, isHere: this.#hasTold(member), isDraining };
+    const { connection } = member;
+    return {
+      ...{ awaySince, counts: !isDraining && isGrace },
+      ...{ isHere: this.#hasTold(member), isDraining, connection },
+    };
   }
 
   /** What an object lacks, or has too much of. */

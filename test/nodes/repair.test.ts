@@ -3,7 +3,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
-import { decodeEntry } from '../../src/nodes/catalog-entry.ts';
+import { decodeEntry, encodeEntry } from '../../src/nodes/catalog-entry.ts';
 import type { Reply } from '../../src/nodes/ports.ts';
 import { Receipts } from '../../src/nodes/receipts.ts';
 import { objectKey } from '../../src/nodes/state-keys.ts';
@@ -109,6 +109,22 @@ describe('a leader', () => {
     await hub.pass(90 * SECOND);
     expect(fourth.copies).toHaveLength(1);
     expect(replicas()).toContain('04');
+  });
+
+  it('copies what was committed while its only node was away, however shortly', async () => {
+    const [, other, third] = await nodes(3);
+    await hub.pass(10 * SECOND);
+    await other!.connection.close();
+    await hub.pass(1);
+    const fixed = { bytes: 100, createdMillis: 0, revision: 1, requests: 0, expiresMillis: 0 };
+    const value = encodeEntry({ ...fixed, wanted: 2, replicas: [other!.nodeId] });
+    await hub.state.commit([], [{ key: objectKey(HASH), value }]);
+    const back = await hub.join(other!.nodeId, '10.0.1.2:1', 2);
+    expect(await hub.inventory(back, [HASH])).toBe(ResultCode.OK);
+    await hub.pass(5 * SECOND);
+    expect(told.filter((what) => what.startsWith('copy'))).toHaveLength(1);
+    expect(replicas()).toHaveLength(2);
+    expect(third).toBeDefined();
   });
 
   it('believes no copy without its receipt, and asks again later [REP-4]', async () => {
