@@ -8,7 +8,7 @@
 import { concatBytes } from '../base/bytes.ts';
 import { REPLICAS_MAX } from '../wire/index.ts';
 import { type CatalogEntry, decodeEntry, scanEntry } from './catalog-entry.ts';
-import { allInStore, type HeldObject, heldInMemory, heldInStore } from './catalog-held.ts';
+import { allInStore, type HashFilter, type HeldObject, heldInMemory, heldInStore } from './catalog-held.ts';
 import { CatalogIndex } from './catalog-index.ts';
 import { Holdings } from './holdings.ts';
 import { NodeNumbers } from './node-numbers.ts';
@@ -136,7 +136,7 @@ export class CatalogMirror {
   }
 
   /**
-   * All objects of which `nodeId` holds a replica, as the catalog has it, but for those in `without`,
+   * All objects of which `nodeId` holds a replica, as the catalog has it, and that are asked about,
    * part by part. Entries that change meanwhile may be told as they were or as they are; all others
    * are told once.
    *
@@ -145,12 +145,12 @@ export class CatalogMirror {
   heldBy(
     nodeId: Uint8Array,
     pause: (entries: number) => Promise<void>,
-    without: CatalogIndex = new CatalogIndex(),
+    isAsked: HashFilter = () => true,
   ): AsyncIterable<HeldObject> {
     const number = this.numbers.of(nodeId);
     return this.#isIndexed && number !== undefined
-      ? heldInMemory(this.state, this.index, { nodeId, number }, pause, without)
-      : heldInStore(this.state, nodeId, pause, without);
+      ? heldInMemory(this.state, this.index, { nodeId, number }, pause, isAsked)
+      : heldInStore(this.state, nodeId, pause, isAsked);
   }
 
   /** All objects, page by page, as `heldBy` tells of those of one node. */

@@ -67,10 +67,13 @@ export async function takeInventory(options: InventoryOptions): Promise<Inventor
   if (present.size !== options.entries)
     throw new GramlineError('GRAMLINE_PROTOCOL', 'inventory of another length');
   const strikes = new Changes(pace);
-  for await (const { hash, entry } of catalog.heldBy(nodeId, (units) => pace.take(units), present)) {
+  // [DIG-3] The rest of what it holds is not asked about: the store need not be read for it.
+  const isMissed = (hash: Uint8Array): boolean =>
+    isInBuckets(options.buckets, hash) && present.find(hash) === 'unknown';
+  for await (const { hash, entry } of catalog.heldBy(nodeId, (units) => pace.take(units), isMissed)) {
     // A newer session brings its own.
     if (!options.isCurrent()) return undefined;
-    if (entry.revision > joinedRevision || !isInBuckets(options.buckets, hash)) continue;
+    if (entry.revision > joinedRevision) continue;
     await strikes.add(() => catalog.removeReplica(hash, nodeId, joinedRevision));
   }
   const struck = await strikes.end();
