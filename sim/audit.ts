@@ -16,6 +16,8 @@ export interface AuditOptions {
 
 /** Tries of what is refused as busy, or whose session ends. */
 const AUDIT_TRIES_MAX = 40;
+/** Tries of an object without a replica that counts: its node settles what it holds after two leases [DEFS-10]. */
+const SETTLED_TRIES_MAX = 160;
 const AUDIT_RETRY_MICROS = 500_000;
 /** No mirror is older when all is well. */
 const MIRROR_MICROS = 1_000_000;
@@ -83,7 +85,8 @@ async function retried<T>(cluster: SimCluster, work: () => Promise<T>): Promise<
       return await work();
     } catch (error) {
       const again = isGramlineError(error, 'GRAMLINE_BUSY') || isGramlineError(error, 'GRAMLINE_CLOSED');
-      if (!again || attempt >= AUDIT_TRIES_MAX) throw error;
+      const isUnsettled = isGramlineError(error, 'GRAMLINE_CORRUPT') && attempt < SETTLED_TRIES_MAX;
+      if (!isUnsettled && (!again || attempt >= AUDIT_TRIES_MAX)) throw error;
       await cluster.clock.sleep(AUDIT_RETRY_MICROS);
     }
   }

@@ -166,7 +166,8 @@ const texts: readonly CaseText[] = [
       const made = [1, 2, 3].map(() => ({
         hash: context.random(32),
         token: context.random(8),
-        bytes: SIZE_MAX,
+        // Room is left for what other cases commit meanwhile.
+        bytes: 3 * 2 ** 46,
       }));
       await inventory(
         context,

@@ -15,6 +15,7 @@ import {
   encodeMillis,
   hasReplica,
   WANTED_UNKNOWN,
+  wantedReplicas,
 } from './catalog-entry.ts';
 import { CatalogMirror } from './catalog-mirror.ts';
 import type { Comparison, StateOperation, StateStore } from './ports.ts';
@@ -134,6 +135,22 @@ export class Catalog extends CatalogMirror {
       const replicas = joined(entry, [nodeId]);
       return replicas.length === entry.replicas.length ? 'keep' : { ...entry, replicas };
     });
+  }
+
+  /**
+   * A node holds bytes of which it does not know that they were committed: adds it where the object lacks
+   * replicas. Whether it is one of them when this resolves [DEFS-10].
+   *
+   * @param mayRescue Asked when this object's earlier changes are through.
+   */
+  async rescue(hash: Uint8Array, nodeId: Uint8Array, mayRescue: () => boolean): Promise<boolean> {
+    let isReplica = false;
+    const isAdded = await this.#update(hash, {}, (entry) => {
+      isReplica = entry !== undefined && hasReplica(entry, nodeId);
+      if (entry === undefined || isReplica || entry.replicas.length >= wantedReplicas(entry)) return 'keep';
+      return mayRescue() ? { ...entry, replicas: joined(entry, [nodeId]) } : 'keep';
+    });
+    return isAdded || isReplica;
   }
 
   /** Calls `run` with what became of the object once its earlier changes are through. */

@@ -368,17 +368,28 @@ export class LeaderTerm {
       return Settlement.DROP;
     };
     let settlements = message.entries.map(settle);
-    const dropped = message.entries.filter((_entry, index) => settlements[index] === Settlement.DROP);
+    const doomed = message.entries.filter((_entry, index) => settlements[index] === Settlement.DROP);
+    const rescued = await Promise.all(doomed.map((entry) => this.#rescue(entry, member.nodeId)));
+    const dropped = doomed.filter((_entry, index) => !rescued[index]);
     if (dropped.length > 0) {
       // [DEFS-29] A leader after this one must not commit them, however late it is asked to.
       const tokens = dropped.map(({ token }) => token);
       await catalog.drop(tokens, clock.wallMillis());
-      // One that was on its way may have come first.
-      settlements = message.entries.map((entry, index) =>
-        settlements[index] === Settlement.DROP ? settle(entry) : settlements[index]!,
-      );
     }
+    // A commit that was on its way may have come first.
+    settlements = message.entries.map((entry, index) =>
+      settlements[index] === Settlement.DROP ? settle(entry) : settlements[index]!,
+    );
     query.reply(ResultCode.OK, encodeMessage(settleReply, { settlements }));
+  }
+
+  /** Keeps a copy that nobody committed where its object has too few: it may be the last one [DEFS-10]. */
+  #rescue({ token, hash }: SettleEntry, nodeId: Uint8Array): Promise<boolean> {
+    const { catalog } = this.#options;
+    // What was answered drop once may be gone by now, or be about to go; so may what is being deleted.
+    const mayRescue = (): boolean =>
+      !catalog.isDropped(token) && !this.#admission.deletions.isRunning(nodeId, hash);
+    return catalog.rescue(hash, nodeId, mayRescue);
   }
 
   /** Whether this term began less than `leases` leases ago. */

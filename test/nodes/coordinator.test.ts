@@ -8,6 +8,7 @@ import { OBJECTS_MAX } from '../../src/store/store-limits.ts';
 import {
   decodeMessage,
   encodeMessage,
+  hashQuery,
   isFailure,
   QueryKind,
   ResultCode,
@@ -210,6 +211,40 @@ describe('a put that was dropped [DEFS-29]', () => {
     const put = await hub.put(HASH, [NODE_ID]);
     await hub.restart();
     expect(await put.commit()).toBe(ResultCode.OK);
+  });
+});
+
+describe('a copy of which its node does not know that it was committed [DEFS-10]', () => {
+  const settle = async (peer: typeof node, token: Uint8Array): Promise<readonly number[]> => {
+    const body = encodeMessage(settleQuery, { entries: [{ token, hash: HASH }] });
+    const reply = decodeMessage(settleReply, (await peer.ask(QueryKind.SETTLE, body)).body);
+    return isFailure(reply) ? [] : reply.settlements;
+  };
+
+  it('is kept, and counts, where its object has no replica left', async () => {
+    await committed();
+    await hub.pass(3 * LEASE_MICROS);
+    expect((await node.ask(QueryKind.CORRUPT, encodeMessage(hashQuery, { hash: HASH }))).code).toBe(
+      ResultCode.OK,
+    );
+    expect(await hub.whereIs(HASH)).toBe(ResultCode.CORRUPT);
+    expect(await settle(node, new Uint8Array(8).fill(7))).toEqual([Settlement.KEEP]);
+    expect(await hub.whereIs(HASH)).toBe(ResultCode.OK);
+  });
+
+  it('is dropped where its object has the replicas that it is to have, and stays so', async () => {
+    const others = [77, 78].map((n) => new Uint8Array(16).fill(n));
+    const second = await hub.join(others[0]!);
+    await (await hub.put(HASH, [NODE_ID, others[0]!])).commit();
+    await hub.pass(3 * LEASE_MICROS);
+    const other = await hub.join(others[1]!);
+    const token = new Uint8Array(8).fill(7);
+    expect(await settle(other, token)).toEqual([Settlement.DROP]);
+    const damaged = encodeMessage(hashQuery, { hash: HASH });
+    for (const peer of [node, second]) await peer.ask(QueryKind.CORRUPT, damaged);
+    // It may have gone meanwhile: it was told to.
+    expect(await settle(other, token)).toEqual([Settlement.DROP]);
+    expect(await hub.whereIs(HASH)).toBe(ResultCode.CORRUPT);
   });
 });
 
