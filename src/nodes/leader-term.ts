@@ -19,8 +19,6 @@ import {
   QueryKind,
   ResultCode,
   revisionReply,
-  type SettleEntry,
-  Settlement,
   settleQuery,
   settleReply,
   tokenQuery,
@@ -53,6 +51,7 @@ import { Receipts } from './receipts.ts';
 import { Repair, type RepairStatus } from './repair.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
 import { every, readQuery, replyBusy, SOON_RETRY_MILLIS, sleep, toldSeldom } from './roles.ts';
+import { settle } from './settling.ts';
 import type { StateWriter } from './state-writer.ts';
 import { Tenures } from './tenures.ts';
 
@@ -360,36 +359,16 @@ export class LeaderTerm {
     if (member === undefined) return query.reply(ResultCode.DENIED);
     const { clock, catalog } = this.#options;
     const now = clock.now();
-    const settle = ({ token, hash }: SettleEntry): Settlement => {
-      const entry = catalog.lookup(hash);
-      if (entry !== undefined && hasReplica(entry, member.nodeId)) return Settlement.KEEP;
-      // A commit may still come: for a live reservation, or for one forgotten by a restart.
-      if (this.#reservations.get(now, token) !== undefined || this.#isYoung(now, 2)) return Settlement.WAIT;
-      return Settlement.DROP;
-    };
-    let settlements = message.entries.map(settle);
-    const doomed = message.entries.filter((_entry, index) => settlements[index] === Settlement.DROP);
-    const rescued = await Promise.all(doomed.map((entry) => this.#rescue(entry, member.nodeId)));
-    const dropped = doomed.filter((_entry, index) => !rescued[index]);
-    if (dropped.length > 0) {
-      // [DEFS-29] A leader after this one must not commit them, however late it is asked to.
-      const tokens = dropped.map(({ token }) => token);
-      await catalog.drop(tokens, clock.wallMillis());
-    }
-    // A commit that was on its way may have come first.
-    settlements = message.entries.map((entry, index) =>
-      settlements[index] === Settlement.DROP ? settle(entry) : settlements[index]!,
-    );
+    const { nodeId } = member;
+    const settlements = await settle({
+      entries: message.entries,
+      nodeId,
+      catalog,
+      wallMillis: clock.wallMillis(),
+      mayCommit: (token) => this.#reservations.get(now, token) !== undefined || this.#isYoung(now, 2),
+      isDeleting: (hash) => this.#admission.deletions.isRunning(nodeId, hash),
+    });
     query.reply(ResultCode.OK, encodeMessage(settleReply, { settlements }));
-  }
-
-  /** Keeps a copy that nobody committed where its object has too few: it may be the last one [DEFS-10]. */
-  #rescue({ token, hash }: SettleEntry, nodeId: Uint8Array): Promise<boolean> {
-    const { catalog } = this.#options;
-    // What was answered drop once may be gone by now, or be about to go; so may what is being deleted.
-    const mayRescue = (): boolean =>
-      !catalog.isDropped(token) && !this.#admission.deletions.isRunning(nodeId, hash);
-    return catalog.rescue(hash, nodeId, mayRescue);
   }
 
   /** Whether this term began less than `leases` leases ago. */
