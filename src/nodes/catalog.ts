@@ -141,14 +141,23 @@ export class Catalog extends CatalogMirror {
    * A node holds bytes of which it does not know that they were committed: adds it where the object lacks
    * replicas. Whether it is one of them when this resolves [DEFS-10].
    *
+   * @param token Of the put that stored them: once it was dropped they may be gone.
    * @param mayRescue Asked when this object's earlier changes are through.
    */
-  async rescue(hash: Uint8Array, nodeId: Uint8Array, mayRescue: () => boolean): Promise<boolean> {
+  async rescue(
+    hash: Uint8Array,
+    nodeId: Uint8Array,
+    token: Uint8Array,
+    mayRescue: () => boolean,
+  ): Promise<boolean> {
     let isReplica = false;
-    const isAdded = await this.#update(hash, {}, (entry) => {
+    // [DEFS-29] Compared, too: it may be dropped while this is on its way.
+    const guard = [{ key: droppedKey(token), equals: undefined }];
+    const isAdded = await this.#update(hash, { guard }, (entry) => {
       isReplica = entry !== undefined && hasReplica(entry, nodeId);
       if (entry === undefined || isReplica || entry.replicas.length >= wantedReplicas(entry)) return 'keep';
-      return mayRescue() ? { ...entry, replicas: joined(entry, [nodeId]) } : 'keep';
+      if (this.isDropped(token) || !mayRescue()) return 'keep';
+      return { ...entry, replicas: joined(entry, [nodeId]) };
     });
     return isAdded || isReplica;
   }

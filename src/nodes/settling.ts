@@ -50,6 +50,6 @@ function settlementOf({ catalog, nodeId, mayCommit }: SettlingOptions, entry: Se
 /** Keeps a copy that nobody committed where its object has too few: it may be the last one. */
 function rescue({ catalog, nodeId, isDeleting }: SettlingOptions, entry: SettleEntry): Promise<boolean> {
   const { token, hash } = entry;
-  // What was answered drop once may be gone by now, or be about to go; so may what is being deleted.
-  return catalog.rescue(hash, nodeId, () => !catalog.isDropped(token) && !isDeleting(hash));
+  // What is being deleted may be gone by now.
+  return catalog.rescue(hash, nodeId, token, () => !isDeleting(hash));
 }
