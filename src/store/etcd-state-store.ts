@@ -246,6 +246,7 @@ class EtcdStateStore implements StateStore {
     try {
       return await this.#client.ask(path, JSON.stringify(question), LEASE_LIMITS);
     } catch (error) {
+      if (this.#closed !== undefined) throw stateClosed();
       throw etcdError(error, attempt, this.#client.where, true);
     }
   }

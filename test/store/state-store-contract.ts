@@ -1,10 +1,11 @@
 /** What every state store must do, on lmdb, in memory or in etcd. */
 
+import { setTimeout as pause } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { fromUtf8, utf8 } from '../../src/base/bytes.ts';
 import { seconds } from '../../src/base/units.ts';
-import type { StateOperation, StateStore } from '../../src/nodes/ports.ts';
+import type { StateLease, StateOperation, StateStore } from '../../src/nodes/ports.ts';
 import { HISTORY_CHANGES_MAX } from '../../src/store/change-feed.ts';
 import {
   COMMIT_BYTES_MAX,
@@ -54,6 +55,21 @@ function manyParts(): StateOperation[] {
     key: utf8(`p${String(index).padStart(4, '0')}`),
     value: utf8('v'),
   }));
+}
+
+/** Keeps the lease alive until the function it returns is called; that one resolves when nothing is asked any more. */
+function keepAliveEvery(millis: number, store: StateStore, lease: StateLease): () => Promise<void> {
+  const stopped = new AbortController();
+  const done = (async () => {
+    while (!stopped.signal.aborted) {
+      await store.keepAlive(lease);
+      await pause(millis, undefined, { signal: stopped.signal }).catch(() => undefined);
+    }
+  })();
+  return () => {
+    stopped.abort();
+    return done;
+  };
 }
 
 function keysIn(store: StateStore, start: string, end: string, limit = 1000): (string | undefined)[] {
@@ -371,8 +387,8 @@ export function describeStateStore(
         });
       });
       expect(await store.keepAlive(kept)).toBe(true);
-      const alive = setInterval(() => void store.keepAlive(kept), 200);
-      onTestFinished(() => clearInterval(alive));
+      const stop = keepAliveEvery(200, store, kept);
+      onTestFinished(stop);
       await isGone;
       expect(removed).toEqual(['gone']);
       expect(await store.keepAlive(left)).toBe(false);
@@ -383,6 +399,7 @@ export function describeStateStore(
       ]);
       const late = store.commit([], [{ key: utf8('late'), value: utf8('1'), lease: left }]);
       await expect(late).rejects.toMatchObject({ code: 'GRAMLINE_EXPIRED' });
+      await stop();
       // And the store goes on.
       expect((await store.commit([], changes({ next: '1' }))).ok).toBe(true);
     });
