@@ -6,6 +6,7 @@
 export { GramlineError, type GramlineErrorCode, isGramlineError } from './base/errors.ts';
 export type {
   Client,
+  ClusterRepair,
   ClusterStatus,
   GetOptions,
   HeldLock,

@@ -22,6 +22,7 @@ import {
   type Rights,
   StorageNode,
 } from './nodes/index.ts';
+import { REPAIR_BYTES_PER_SECOND_MIN } from './nodes/repair.ts';
 import { lz4Compression } from './store/compression.ts';
 import { nodeHashing } from './store/hashing.ts';
 import { type EtcdStateOptions, openState } from './store/open-state.ts';
@@ -78,9 +79,9 @@ export interface CoordinatorOpenOptions extends CommonOptions {
   readonly admissionSecret?: Uint8Array;
   /** `host:port` of the seed's text protocol: unencrypted, no secret asked. Off by default. */
   readonly defsText?: string;
-  /** How long the replicas of a node that went still count before they are copied elsewhere; default 60,000. */
+  /** How long the replicas of a node that went still count before they are copied elsewhere: 1,000 to 86,400,000, default 60,000. */
   readonly repairDelayMillis?: number;
-  /** What repair may copy and check in a second; default 50,000,000. */
+  /** What repair may copy and check in a second: at least 100,000, default 50,000,000. */
   readonly repairBytesPerSecond?: number;
 }
 
@@ -113,6 +114,7 @@ const SILENT: Log = { info: () => undefined, warn: () => undefined, error: () =>
  *   cluster's, GRAMLINE_TIMEOUT when etcd does not answer within `etcd.waitMillis`
  */
 export async function openCoordinator(options: CoordinatorOpenOptions): Promise<Coordinator> {
+  checkRepairOptions(options);
   const state = await openState({
     state: stateOf(options),
     clusterId: options.clusterId,
@@ -142,6 +144,22 @@ export async function openCoordinator(options: CoordinatorOpenOptions): Promise<
   } catch (error) {
     await state.close();
     throw error;
+  }
+}
+
+function checkRepairOptions({
+  repairDelayMillis: delay,
+  repairBytesPerSecond: rate,
+}: CoordinatorOpenOptions): void {
+  if (delay !== undefined && !(delay >= 1_000 && delay <= 86_400_000)) {
+    throw new GramlineError('GRAMLINE_INVALID', `repair cannot wait ${delay} ms: give 1,000 to 86,400,000`);
+  }
+  if (rate !== undefined && !(rate >= REPAIR_BYTES_PER_SECOND_MIN && Number.isFinite(rate))) {
+    const least = REPAIR_BYTES_PER_SECOND_MIN;
+    throw new GramlineError(
+      'GRAMLINE_INVALID',
+      `repair cannot move ${rate} bytes a second: give ${least} or more`,
+    );
   }
 }
 

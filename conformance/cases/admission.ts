@@ -11,6 +11,7 @@ import {
   membersReply,
   NodeState,
   QueryKind,
+  RepairKnown,
   ResultCode,
   Role,
   settleQuery,
@@ -31,23 +32,30 @@ import {
 } from './coordinator-steps.ts';
 
 const texts: readonly CaseText[] = [
-  coordinatorCase('STATUS is answered, page by page', ['MSG-5', 'MSG-7', 'MSG-13'], async (context) => {
-    const session = await context.connect();
-    const first = await status(session);
-    const beyond = await status(session, 0xffff_ffff);
-    expectThat(beyond.nodes.length === 0, 'an empty page beyond the end', `${beyond.nodes.length} nodes`);
-    expectThat(
-      first.nodes.length <= first.nodesTotal,
-      'no more nodes than there are',
-      `${first.nodes.length}`,
-    );
-    const answering = first.coordinators.filter(({ answers }) => answers).length;
-    expectThat(answering === 1, 'one coordinator that answers', `${answering}`, 'MSG-13');
-    const leading = first.coordinators.filter(({ leads }) => leads).length;
-    expectThat(leading <= 1, 'one leader at most', `${leading}`, 'MSG-13');
-    const later = beyond.coordinators.length;
-    expectThat(later === 0, 'coordinators on the first page only', `${later} behind it`, 'MSG-13');
-  }),
+  coordinatorCase(
+    'STATUS is answered, page by page',
+    ['MSG-5', 'MSG-7', 'MSG-13', 'REP-7'],
+    async (context) => {
+      const session = await context.connect();
+      const first = await status(session);
+      const beyond = await status(session, 0xffff_ffff);
+      expectThat(beyond.nodes.length === 0, 'an empty page beyond the end', `${beyond.nodes.length} nodes`);
+      expectThat(
+        first.nodes.length <= first.nodesTotal,
+        'no more nodes than there are',
+        `${first.nodes.length}`,
+      );
+      const answering = first.coordinators.filter(({ answers }) => answers).length;
+      expectThat(answering === 1, 'one coordinator that answers', `${answering}`, 'MSG-13');
+      const leading = first.coordinators.filter(({ leads }) => leads).length;
+      expectThat(leading <= 1, 'one leader at most', `${leading}`, 'MSG-13');
+      const counts = first.missing + first.copying + first.surplus;
+      const isKnown = first.repair !== RepairKnown.UNKNOWN;
+      expectThat(isKnown || counts === 0, 'counts of repair only where they are known', `${counts}`, 'REP-7');
+      const later = beyond.coordinators.length;
+      expectThat(later === 0, 'coordinators on the first page only', `${later} behind it`, 'MSG-13');
+    },
+  ),
   coordinatorCase('every JOIN gets a nonce of its own', ['ADM-3'], async (context) => {
     const session = await context.connect({ role: Role.NODE });
     const nodeId = context.random(16);

@@ -120,6 +120,7 @@ function honestAnswer(kind: number, body: Uint8Array): Uint8Array {
         objects: 1,
         bytes: 1,
         nodesTotal: 0,
+        ...{ repair: 1, missing: 0, copying: 0, surplus: 0 },
         coordinators: [],
         nodes: [],
       });

@@ -174,6 +174,10 @@ export const MESSAGE_VALUES: { readonly [Name in MessageName]: (random: Random) 
     objects: unsigned(random, 48),
     bytes: unsigned(random, 48),
     nodesTotal: unsigned(random, 32),
+    repair: random.integer(3),
+    missing: unsigned(random, 32),
+    copying: unsigned(random, 32),
+    surplus: unsigned(random, 32),
     coordinators: list(random, 3, () => ({
       address: text(random, 80),
       leads: random.chance(0.3),

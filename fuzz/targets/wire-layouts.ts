@@ -130,7 +130,7 @@ export function recordLayout(input: Uint8Array): Layout {
  * the list that stands right behind it.
  */
 const LISTS: { readonly [Name in MessageName]?: readonly [countAt: number, ...fieldsPerItem: number[]] } = {
-  statusReply: [23, 5, 10],
+  statusReply: [36, 5, 10],
   whereToReply: [10, 3],
   whereIsReply: [13, 3],
   whereIsManyQuery: [0, 1],

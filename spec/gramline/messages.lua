@@ -15,6 +15,7 @@ local RESULTS = {
   'EXPIRED', 'ABORTED', 'MALFORMED', 'UNSUPPORTED', 'IO', 'TAMPERED',
 }
 local CLOSE_CODES = { [0] = 'NORMAL', 'PROTOCOL', 'LIMIT', 'SHUTDOWN', 'DENIED', 'INTERNAL' }
+local REPAIR = { [0] = 'not known', 'all is known', 'more may be found' }
 local NODE_STATES = { [0] = 'up', 'down', 'up, takes no new objects', 'failed', 'draining', 'collected' }
 local SETTLEMENTS = { [0] = 'wait', 'keep', 'drop' }
 
@@ -58,6 +59,8 @@ local QUERIES = {
     { { 'cursor', 'u32', 'Cursor' } },
     {
       revision, stale, objects, { 'bytes', 'u48', 'Bytes' }, { 'nodes_total', 'u32', 'Nodes in all' },
+      { 'repair', 'u8', 'Repair', REPAIR }, { 'missing', 'u32', 'Objects that lack replicas' },
+      { 'copying', 'u32', 'Objects being copied or checked' }, { 'surplus', 'u32', 'Objects with surplus replicas' },
       { 'coordinator', 'list', 'Coordinators', {
         address, { 'leads', 'flag', 'Leads' }, { 'answers', 'flag', 'Answers' }, offload,
       } },

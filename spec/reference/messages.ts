@@ -146,32 +146,36 @@ export const MESSAGES = {
   }),
   emptyMessage: table<Record<never, never>>({}),
   statusQuery: table<wire.StatusQuery>({ cursor: u32 }),
-  statusReply: table<Omit<wire.StatusReply, 'nodes'> & { readonly nodes: readonly Loose<wire.NodeStatus>[] }>(
-    {
-      revision: u48,
-      stale: flag,
-      objects: u48,
-      bytes: u48,
-      nodesTotal: u32,
-      coordinators: list(
-        8,
-        table<wire.CoordinatorStatus>({ address, leads: flag, answers: flag, offload: flag }),
-      ),
-      nodes: list(
-        32,
-        table<Loose<wire.NodeStatus>>({
-          nodeId,
-          name: address,
-          address,
-          state,
-          quotaBytes: u48,
-          freeBytes: u48,
-          objects: u48,
-          offload: flag,
-        }),
-      ),
-    },
-  ),
+  statusReply: table<
+    Omit<Loose<wire.StatusReply>, 'nodes'> & { readonly nodes: readonly Loose<wire.NodeStatus>[] }
+  >({
+    revision: u48,
+    stale: flag,
+    objects: u48,
+    bytes: u48,
+    nodesTotal: u32,
+    repair: oneOf(0, 1, 2),
+    missing: u32,
+    copying: u32,
+    surplus: u32,
+    coordinators: list(
+      8,
+      table<wire.CoordinatorStatus>({ address, leads: flag, answers: flag, offload: flag }),
+    ),
+    nodes: list(
+      32,
+      table<Loose<wire.NodeStatus>>({
+        nodeId,
+        name: address,
+        address,
+        state,
+        quotaBytes: u48,
+        freeBytes: u48,
+        objects: u48,
+        offload: flag,
+      }),
+    ),
+  }),
   whereToQuery: table<wire.WhereToQuery>({ token, bytes: u48, replicas, hash: optional(hash) }),
   whereToReply: table<wire.WhereToReply>({ leaseMillis: u32, revision: u48, locations }),
   noSpaceReply: table<wire.NoSpaceReply>({ freeBytes: u48, nodesUp: u16 }),

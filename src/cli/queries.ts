@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { type GramlineError, isGramlineError } from '../base/errors.ts';
-import type { ClusterStatus, ObjectPlaces, Replica } from '../nodes/client.ts';
+import type { ClusterRepair, ClusterStatus, ObjectPlaces, Replica } from '../nodes/client.ts';
 import { NodeState } from '../wire/index.ts';
 import { parseHashArgument, parseSize } from './arguments.ts';
 import { ExitCode } from './failures.ts';
@@ -178,7 +178,12 @@ function formatReplicas(replicas: readonly Replica[]): string {
 }
 
 function statusJson(cluster: ClusterStatus): object {
-  return { ...cluster, nodes: cluster.nodes.map((node) => ({ ...node, state: STATE_NAMES[node.state] })) };
+  const { repair = null } = cluster;
+  return {
+    ...cluster,
+    repair,
+    nodes: cluster.nodes.map((node) => ({ ...node, state: STATE_NAMES[node.state] })),
+  };
 }
 
 function statusText(cluster: ClusterStatus): string {
@@ -196,7 +201,22 @@ function statusText(cluster: ClusterStatus): string {
   else lines.push('', nodesTable(cluster), '');
   const { objects, bytes, revision } = cluster;
   lines.push(`${formatCount(objects, 'object')}, ${formatBytes(bytes)}, revision ${revision}`);
+  const { repair } = cluster;
+  if (repair !== undefined) lines.push(repairText(repair));
   return lines.join('\n');
+}
+
+/** One line: what is lacking, what is done about it, and whether that is all. */
+function repairText({ missing, copying, surplus, scanning }: ClusterRepair): string {
+  const parts: string[] = [];
+  if (missing > 0) {
+    const lack = `${formatCount(missing, 'object')} ${missing === 1 ? 'lacks' : 'lack'} replicas`;
+    parts.push(paint('yellow', lack));
+  }
+  if (copying > 0) parts.push(`${copying} being copied or checked`);
+  if (surplus > 0) parts.push(`${formatCount(surplus, 'object')} with replicas to take away`);
+  if (scanning) parts.push('looking for more');
+  return `repair: ${parts.length === 0 ? 'nothing to do' : parts.join(', ')}`;
 }
 
 function nodesTable(cluster: ClusterStatus): string {

@@ -7,9 +7,14 @@ import { type Command, Option } from 'commander';
 import { toHex } from '../base/bytes.ts';
 import { isGramlineError } from '../base/errors.ts';
 import type { StorageNode } from '../nodes/node.ts';
+import {
+  REPAIR_BYTES_PER_SECOND,
+  REPAIR_BYTES_PER_SECOND_MIN,
+  REPAIR_DELAY_MICROS,
+} from '../nodes/repair.ts';
 import { DEFAULT_LISTEN, openCoordinator, openNode } from '../open.ts';
 import { ADDRESS_BYTES_MAX } from '../wire/index.ts';
-import { parseAddressArgument, parseSize } from './arguments.ts';
+import { parseAddressArgument, parseSeconds, parseSize } from './arguments.ts';
 import { drain } from './drain.ts';
 import { ExitCode, reasonOf, UnreachableError, UsageError } from './failures.ts';
 import { Interruption, PARENT_DIRECTORY_VARIABLE, PARENT_PID_VARIABLE } from './interruption.ts';
@@ -30,11 +35,15 @@ const QUOTA_DEFAULT = '10GB';
 const JOIN_LOOK_MILLIS = 100;
 /** A reason that stays is told again this often. */
 const JOIN_REMIND_MILLIS = 30_000;
+const REPAIR_DELAY_SECONDS = REPAIR_DELAY_MICROS / 1_000_000;
+const REPAIR_DELAY_SECONDS_MAX = 86_400;
 
 interface CoordinatorCommandOptions extends ClusterOptions, StateCommandOptions {
   readonly listen: string;
   readonly advertise?: string;
   readonly defsText?: string | true;
+  readonly repairDelay?: number;
+  readonly repairRate?: number;
   readonly logLevel?: string;
 }
 
@@ -64,6 +73,18 @@ export function addServeCommands(program: Command): void {
       '--defs-text [HOST:PORT]',
       `answer the DEFS text protocol, too: unencrypted, on ${DEFS_TEXT_DEFAULT}`,
     )
+    .addOption(
+      new Option(
+        '--repair-delay <SECONDS>',
+        `how long a node may be away before its objects are copied (default: ${REPAIR_DELAY_SECONDS})`,
+      ).argParser((text) => parseSeconds(text, '--repair-delay', 1, REPAIR_DELAY_SECONDS_MAX)),
+    )
+    .addOption(
+      new Option(
+        '--repair-rate <SIZE>',
+        `what repair may copy and check in a second (default: ${formatBytes(REPAIR_BYTES_PER_SECOND)})`,
+      ).argParser(parseRepairRate),
+    )
     .addOption(logLevelOption())
     .action(coordinator);
   withCluster(program.command('node').description('run a node: stores objects, serves reads'))
@@ -78,6 +99,12 @@ export function addServeCommands(program: Command): void {
     .option('--drain', 'leave for good: have its objects copied to other nodes, then end')
     .addOption(logLevelOption())
     .action(node);
+}
+
+function parseRepairRate(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes >= REPAIR_BYTES_PER_SECOND_MIN) return bytes;
+  throw new UsageError(`--repair-rate ${text}: write at least ${formatBytes(REPAIR_BYTES_PER_SECOND_MIN)}`);
 }
 
 function listenOption(description: string, address: string, said: string): Option {
@@ -100,6 +127,8 @@ async function coordinator(options: CoordinatorCommandOptions): Promise<void> {
     ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
     ...state.options,
     ...(textAddress === undefined ? {} : { defsText: textAddress }),
+    ...(options.repairDelay === undefined ? {} : { repairDelayMillis: options.repairDelay * 1_000 }),
+    ...(options.repairRate === undefined ? {} : { repairBytesPerSecond: options.repairRate }),
     log: logOf(await openLogger('coordinator', options.logLevel ?? LOG_LEVEL_DEFAULT)),
   }).catch((error: unknown) => {
     if (!isGramlineError(error, 'GRAMLINE_TIMEOUT')) throw error;

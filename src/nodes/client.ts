@@ -12,13 +12,11 @@ import {
   emptyMessage,
   encodeMessage,
   isFailure,
-  type NodeState,
   noSpaceReply,
   QueryKind,
   REPLICAS_MAX,
   ResultCode,
   statusQuery,
-  statusReply,
   TOKEN_BYTES,
   tokenQuery,
   whereToQuery,
@@ -26,6 +24,7 @@ import {
 } from '../wire/index.ts';
 import { ClientLocks, type HeldLock, type LockOptions } from './client-lock.ts';
 import { openSession, type SessionOptions, type UserSession } from './client-session.ts';
+import { askStatus, type ClusterStatus } from './client-status.ts';
 import { ConnectionCache, closedError } from './connection-cache.ts';
 import { CoordinatorAsker } from './coordinator-asker.ts';
 import { getObject, getObjectInto, type ObjectSink } from './get.ts';
@@ -48,6 +47,7 @@ import { parseHash, readOne, WhereIsBatcher, type WhereIsOutcome } from './where
 
 export type { HeldLock, LockOptions } from './client-lock.ts';
 export type { SessionData, SessionOptions, UserSession } from './client-session.ts';
+export type { ClusterRepair, ClusterStatus } from './client-status.ts';
 export type { ObjectSink } from './get.ts';
 export type { ClusterMember } from './member-follower.ts';
 export type { ObjectPlaces, Replica } from './places.ts';
@@ -79,32 +79,6 @@ export interface ReservedPlaces {
   /** Revision of the catalog when this was answered. */
   readonly revision: number;
   readonly replicas: readonly Replica[];
-}
-
-export interface ClusterStatus {
-  /** The one that answered first. */
-  readonly coordinators: readonly {
-    readonly address: string;
-    readonly leads: boolean;
-    readonly answers: boolean;
-    readonly offload: boolean;
-  }[];
-  /** Revision of the state, as the coordinator that answered knows it. */
-  readonly revision: number;
-  /** Whether that may be old: the shared state is out of its reach. */
-  readonly stale: boolean;
-  readonly nodes: readonly {
-    readonly name: string;
-    readonly id: string;
-    readonly address: string;
-    readonly state: NodeState;
-    readonly quotaBytes: number;
-    readonly freeBytes: number;
-    readonly objects: number;
-    readonly offload: boolean;
-  }[];
-  readonly objects: number;
-  readonly bytes: number;
 }
 
 /** Bytes moved so far, of how many; `totalBytes` is that of the object. */
@@ -334,18 +308,8 @@ export class Client {
   }
 
   /** The cluster as a coordinator sees it. */
-  async status(options: CallOptions = {}): Promise<ClusterStatus> {
-    const nodes: ClusterStatus['nodes'][number][] = [];
-    let coordinators: ClusterStatus['coordinators'] = [];
-    for (;;) {
-      const reply = await this.ask(QueryKind.STATUS, statusQuery, { cursor: nodes.length }, options);
-      const page = readReply(reply, statusReply, 'asking for status');
-      if (nodes.length === 0) coordinators = page.coordinators;
-      for (const { nodeId, ...node } of page.nodes) nodes.push({ id: toHex(nodeId), ...node });
-      if (nodes.length < page.nodesTotal && page.nodes.length > 0) continue;
-      const { revision, stale, objects, bytes } = page;
-      return { coordinators, revision, stale, nodes, objects, bytes };
-    }
+  status(options: CallOptions = {}): Promise<ClusterStatus> {
+    return askStatus((message) => this.ask(QueryKind.STATUS, statusQuery, message, options));
   }
 
   /**

@@ -4,16 +4,27 @@
  *   ask -- answered --> done
  *   ask -- NOT_LEADER, another is named --> ask that one                       [LEAD-5] [LEAD-11]
  *   ask -- NOT_LEADER, nobody is known but who was lost just now, or BUSY --> wait a moment, ask around
+ *   ... for 10 s --> refused; where its shared state is out of reach, with that for a reason   [LEAD-9]
  *   ask -- session lost, or silent --> ask the next one, the same once more    [LEAD-6] [LEAD-10]
  */
 
 import { GramlineError, isGramlineError } from '../base/errors.ts';
 import { mark } from '../base/marks.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
-import { QueryKind, ResultCode, Role } from '../wire/index.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  isFailure,
+  QueryKind,
+  ResultCode,
+  Role,
+  statusQuery,
+  statusReply,
+} from '../wire/index.ts';
 import { ConnectionCache, type Lease } from './connection-cache.ts';
 import { CoordinatorTurns } from './coordinator-turns.ts';
 import type { CallOptions, Clock, Entropy, Reply, TransferCounts, Transport } from './ports.ts';
+import { resultError } from './results.ts';
 import { leaderNamedBy, retryMillisOf, sleep } from './roles.ts';
 
 /** Tries of one query over sessions that break. */
@@ -115,7 +126,10 @@ export class CoordinatorAsker {
         continue;
       }
       giveUpAt ??= micros(clock.now() + Math.min(LEADER_MICROS, options.timeoutMicros ?? LEADER_MICROS));
-      if (clock.now() >= giveUpAt) return { reply, tries };
+      if (clock.now() >= giveUpAt) {
+        if (await this.#isStateAway(options.signal)) throw stateAwayError(reply);
+        return { reply, tries };
+      }
       await this.#waitFor(reply, options.signal);
       hops = 0;
     }
@@ -130,6 +144,22 @@ export class CoordinatorAsker {
 
   get #triesMax(): number {
     return this.#turns.areSeveral ? ASK_TRIES_AROUND_MAX : ASK_TRIES_MAX;
+  }
+
+  /** Whether the coordinator that is asked next says that its shared state is out of reach [LEAD-9]. */
+  async #isStateAway(signal: AbortSignal | undefined): Promise<boolean> {
+    const lent = this.#lent(false);
+    if (lent === undefined) return false;
+    const { lease } = lent;
+    const question = encodeMessage(statusQuery, { cursor: 0 });
+    const timeoutMicros = CONNECT_AROUND_MICROS;
+    const reply = await lease.connection
+      .query(QueryKind.STATUS, question, { timeoutMicros, signal })
+      .catch(() => undefined);
+    lease[Symbol.dispose]();
+    if (reply?.code !== ResultCode.OK) return false;
+    const status = decodeMessage(statusReply, reply.body);
+    return !isFailure(status) && status.stale;
   }
 
   /** A moment later there may be a leader, or it may have time. */
@@ -207,4 +237,14 @@ interface Lent {
 /** Whether asking somebody else may help. */
 function isBroken(error: unknown): boolean {
   return isGramlineError(error, 'GRAMLINE_CLOSED') || isGramlineError(error, 'GRAMLINE_TIMEOUT');
+}
+
+/** As the refusal, with what is behind it. */
+function stateAwayError({ code }: Reply): GramlineError {
+  const refusal = resultError(code, 'asking a coordinator');
+  return new GramlineError(
+    refusal.code,
+    'the coordinators cannot reach their shared state, so nothing can be changed: have most members of etcd run, and try again',
+    { retryable: true, wireCode: code },
+  );
 }

@@ -47,6 +47,7 @@ import type {
   Transport,
 } from './ports.ts';
 import { NO_REPAIR, type RepairStatus } from './repair.ts';
+import { type RepairReport, readRepair, reportOf } from './repair-record.ts';
 import { answer, answerNow, readQuery, replyBusy, SOON_RETRY_MILLIS, sleep } from './roles.ts';
 import { statusPage } from './status-page.ts';
 import { readUserSession } from './user-session-record.ts';
@@ -169,7 +170,7 @@ export class Coordinator {
       offload: transport.offload,
       secretIds: options.secretIds,
       onGained: (epoch) => {
-        coordinator.#begin();
+        coordinator.#begin(epoch);
         options.onLeads?.(epoch);
       },
       onLost: () => coordinator.#end(),
@@ -241,14 +242,14 @@ export class Coordinator {
 
   // ---------------------------------------------------------------- leading
 
-  #begin(): void {
+  #begin(epoch: number): void {
     const { clock, entropy, suite, log, state, clusterId, compression, admissionSecret } = this.#options;
     const { repairDelayMillis, repairBytesPerSecond } = this.#options;
     const repairDelayMicros = repairDelayMillis === undefined ? undefined : millis(repairDelayMillis);
     this.#term?.close();
     this.#term = new LeaderTerm({
       ...{ clock, entropy, suite, log, state, clusterId, compression, admissionSecret },
-      ...{ repairDelayMicros, repairBytesPerSecond },
+      ...{ repairDelayMicros, repairBytesPerSecond, epoch },
       catalog: this.#catalog,
       members: this.#members,
       writer: this.#leadership,
@@ -339,10 +340,15 @@ export class Coordinator {
     const taken = coordinators.reduce((sum, one) => sum + coordinatorStatusSize(one), STATUS_FIXED_BYTES);
     const nodes = statusPage(all, message.cursor, BODY_BYTES_MAX - taken);
     const { revision, isStale: stale, totals } = this.#catalog;
-    query.reply(
-      ResultCode.OK,
-      encodeMessage(statusReply, { revision, stale, ...totals, nodesTotal: all.length, coordinators, nodes }),
-    );
+    const counts = { revision, stale, ...totals, nodesTotal: all.length };
+    const reply = { ...counts, ...this.#repairReport(), coordinators, nodes };
+    query.reply(ResultCode.OK, encodeMessage(statusReply, reply));
+  }
+
+  /** [REP-7] The leader knows; who follows knows what the leader noted. */
+  #repairReport(): RepairReport {
+    if (this.#term !== undefined && this.isLeading) return reportOf(this.#term.repair);
+    return readRepair(this.#options.state, this.leader?.epoch);
   }
 
   /** This one first, then the leader, then the others. */

@@ -49,6 +49,7 @@ import type {
 } from './ports.ts';
 import { Receipts } from './receipts.ts';
 import { Repair, type RepairStatus } from './repair.ts';
+import { RepairBook } from './repair-record.ts';
 import { RESERVATION_LEASE_MICROS, Reservations } from './reservations.ts';
 import { every, readQuery, replyBusy, SOON_RETRY_MILLIS, sleep, toldSeldom } from './roles.ts';
 import { settle } from './settling.ts';
@@ -75,7 +76,8 @@ export interface LeaderTermOptions {
   readonly catalog: Catalog;
   readonly members: Membership;
   readonly state: StateStore;
-  /** Commits under the epoch of this term. */
+  readonly epoch: number;
+  /** Commits under that epoch. */
   readonly writer: StateWriter;
   readonly repairDelayMicros?: Micros | undefined;
   readonly repairBytesPerSecond?: number | undefined;
@@ -400,6 +402,8 @@ export class LeaderTerm {
     void every(clock, EXPIRY_SWEEP_MICROS, signal, sweep, onFailure);
     void every(clock, LIVENESS_MICROS, signal, () => this.#lookAfterNodes(), onFailure);
     void every(clock, LOAD_RECORD_MICROS, signal, () => this.#book.noteLoads(members.all), onFailure);
+    const repairs = new RepairBook(this.#options.writer, this.#options.epoch);
+    void every(clock, LOAD_RECORD_MICROS, signal, () => repairs.note(this.repair), onFailure);
     void every(clock, COLLECT_SWEEP_MICROS, signal, () => collectAbsent(collecting), onFailure);
     void every(
       clock,

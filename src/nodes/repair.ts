@@ -29,6 +29,8 @@ import { isBehind, OBJECT_PREFIX } from './state-keys.ts';
 export const REPAIR_DELAY_MICROS: Micros = seconds(60);
 /** What is copied and checked at most, where nothing else is asked for. */
 export const REPAIR_BYTES_PER_SECOND = 50_000_000;
+/** Below that one large object would take days. */
+export const REPAIR_BYTES_PER_SECOND_MIN = 100_000;
 /** Objects that are seen to at once. */
 export const REPAIRS_MAX = 8;
 /** Objects that wait for another try; of more it is only known that there were some: then all are looked at. */

@@ -24,6 +24,8 @@ export const COORDINATOR_END: Uint8Array = utf8('n');
 /** Node id -> a node. */
 export const NODE_PREFIX: Uint8Array = utf8('n');
 export const NODE_END: Uint8Array = utf8('o');
+/** What repair has to do, as the leader knows it. */
+export const REPAIR_KEY: Uint8Array = utf8('c');
 /** Name and place -> a place in the queue of a lock. */
 export const LOCK_PREFIX: Uint8Array = utf8('k');
 export const LOCK_END: Uint8Array = utf8('l');
@@ -45,9 +47,9 @@ export function droppedKey(token: Uint8Array): Uint8Array {
   return concatBytes(DROPPED_PREFIX, token);
 }
 
-/** Whether an entry lives only as long as its coordinator: who leads, and who runs. */
+/** Whether an entry is about its coordinator, and says nothing without it: who leads, who runs, what repair has to do. */
 export function isPassing(key: Uint8Array): boolean {
-  return equalBytes(key, LEADER_KEY) || isBehind(key, COORDINATOR_PREFIX);
+  return equalBytes(key, LEADER_KEY) || equalBytes(key, REPAIR_KEY) || isBehind(key, COORDINATOR_PREFIX);
 }
 
 /** Whether `key` is one of those behind `prefix`, which is one letter. */

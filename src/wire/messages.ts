@@ -119,6 +119,9 @@ export interface CoordinatorStatus {
   readonly answers: boolean;
   readonly offload: boolean;
 }
+/** What a coordinator knows of repair [REP-7]. */
+export const RepairKnown = { UNKNOWN: 0, ALL: 1, LOOKING: 2 } as const;
+export type RepairKnown = (typeof RepairKnown)[keyof typeof RepairKnown];
 export interface StatusReply {
   readonly revision: number;
   /** The answer may be old: the shared state is out of reach [LEAD-9]. */
@@ -127,6 +130,14 @@ export interface StatusReply {
   readonly bytes: number;
   /** Nodes in all; the page holds those from `cursor` on. */
   readonly nodesTotal: number;
+  /** What is known of repair; without it the next three are 0. */
+  readonly repair: RepairKnown;
+  /** Objects that have fewer replicas than they are to have, and could have more. */
+  readonly missing: number;
+  /** Objects that are being copied or checked. */
+  readonly copying: number;
+  /** Objects with replicas to take away. */
+  readonly surplus: number;
   /** On the first page. */
   readonly coordinators: readonly CoordinatorStatus[];
   readonly nodes: readonly NodeStatus[];
@@ -340,7 +351,7 @@ export function nodeStatusSize(node: NodeStatus): number {
   return NODE_ID_BYTES + text8Size(node.name) + text8Size(node.address) + 1 + 6 + 6 + 6 + 1;
 }
 /** Bytes of a STATUS reply beside its nodes. */
-export const STATUS_FIXED_BYTES = 6 + 1 + 6 + 6 + 4 + 1 + 1;
+export const STATUS_FIXED_BYTES = 6 + 1 + 6 + 6 + 4 + (1 + 3 * 4) + 1 + 1;
 
 /** Bytes that one coordinator takes in a STATUS reply. */
 export function coordinatorStatusSize(coordinator: CoordinatorStatus): number {
@@ -357,6 +368,8 @@ export const statusReply: Codec<StatusReply> = {
     writer.u48(message.objects);
     writer.u48(message.bytes);
     writer.u32(message.nodesTotal);
+    encodeOneOf(message.repair, RepairKnown, writer);
+    for (const count of [message.missing, message.copying, message.surplus]) writer.u32(count);
     encodeList(message.coordinators, COORDINATORS_MAX, writer, (coordinator) => {
       encodeAddress(coordinator.address, writer);
       writer.u8(coordinator.leads ? 1 : 0);
@@ -380,6 +393,10 @@ export const statusReply: Codec<StatusReply> = {
     objects: reader.u48(),
     bytes: reader.u48(),
     nodesTotal: reader.u32(),
+    repair: oneOf(reader, RepairKnown),
+    missing: reader.u32(),
+    copying: reader.u32(),
+    surplus: reader.u32(),
     coordinators: decodeList(reader, COORDINATORS_MAX, () => ({
       address: address(reader),
       leads: flag(reader),

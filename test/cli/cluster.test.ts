@@ -155,9 +155,16 @@ describe('questions to the cluster', () => {
       'coordinators',
       'nodes',
       'objects',
+      'repair',
       'revision',
       'stale',
     ]);
+    expect(status.repair).toEqual({
+      missing: expect.any(Number),
+      copying: 0,
+      surplus: 0,
+      scanning: expect.any(Boolean),
+    });
     expect(status.coordinators).toEqual([
       { address: cluster.address, leads: true, answers: true, offload: expect.any(Boolean) },
     ]);
@@ -175,6 +182,7 @@ describe('questions to the cluster', () => {
     const { stdout } = await gramline(['status'], { env });
     expect(stdout).toMatch(/^NAME +STATE +ADDRESS/m);
     expect(stdout).toMatch(/^n1 +up +127\.0\.0\.1:\d+/m);
+    expect(stdout).toMatch(/^repair: /m);
     expect(stdout.includes(String.fromCharCode(27)), 'no colour outside a terminal').toBe(false);
   });
 

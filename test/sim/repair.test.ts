@@ -60,6 +60,35 @@ async function repaired(cluster: SimCluster, spanMicros = 120 * SECOND): Promise
 }
 
 describe('repair', () => {
+  test('is told by every coordinator: what the leader knows, and what it noted [REP-7]', async () => {
+    const { cluster } = await open(9, 2, { coordinators: 3, repairDelayMillis: DELAY_MILLIS });
+    const [hash] = await fill(cluster, 1, 1_000, 2);
+    cluster.nodes.find((node) => node.holds(hash!))!.lose();
+    await cluster.pass(DELAY_MILLIS * 1_000 + 30 * SECOND);
+    const told = async (): Promise<unknown[]> => {
+      const found = [];
+      for (const { address } of cluster.coordinators) {
+        const client = cluster.client([address]);
+        found.push((await cluster.drive(client.role.status())).repair);
+      }
+      return found;
+    };
+    const one = { missing: 1, copying: 0, surplus: 0, scanning: false };
+    expect(await told()).toEqual([one, one, one]);
+    // A new leader has not looked yet, and nobody answers what the old one noted.
+    const first = cluster.leader!;
+    first.pause(10 * SECOND, false);
+    await cluster.runUntil(
+      () => cluster.leader !== undefined && cluster.leader !== first,
+      10 * SECOND,
+      'a leader',
+    );
+    const follower = cluster.coordinators.find((one) => one !== first && one !== cluster.leader)!;
+    const client = cluster.client([follower.address]);
+    expect((await cluster.drive(client.role.status())).repair).toBeUndefined();
+    await cluster.close();
+  });
+
   test('a cluster of ten nodes that loses three, one after the other, keeps every object [REP-1] [REP-2]', async () => {
     const { cluster, client } = await open(1, 10);
     const hashes = await fill(cluster, 120, 60_000, 2);

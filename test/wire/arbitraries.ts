@@ -4,7 +4,13 @@ import fc from 'fast-check';
 import { encodePacket as twinEncodePacket } from '../../spec/reference/codec.ts';
 import type { MessageName } from '../../spec/reference/messages.ts';
 import type { PacketNumber } from '../../src/base/units.ts';
-import type { AckRange, Frame, Packet, RecordHeader } from '../../src/wire/index.ts';
+import {
+  type AckRange,
+  type Frame,
+  type Packet,
+  type RecordHeader,
+  STATUS_FIXED_BYTES,
+} from '../../src/wire/index.ts';
 
 /** Whole numbers from 0 to 2^bits - 1: even, or at a power of two and beside it. */
 export function unsigned(bits: number): fc.Arbitrary<number> {
@@ -256,6 +262,10 @@ export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> }
     objects: u48,
     bytes: u48,
     nodesTotal: u32,
+    repair: fc.constantFrom(0, 1, 2),
+    missing: u32,
+    copying: u32,
+    surplus: u32,
     coordinators: fc.array(shape({ address, leads: flag, answers: flag, offload: flag }), {
       maxLength: 8,
       size: 'max',
@@ -424,6 +434,6 @@ function fittingOneBody<
   },
 >(reply: Reply): Reply {
   const addresses = reply.coordinators.map(({ address }) => new TextEncoder().encode(address).length);
-  const room = addresses.reduce((left, bytes) => left - 4 - bytes, 1_024 - 25);
+  const room = addresses.reduce((left, bytes) => left - 4 - bytes, 1_024 - STATUS_FIXED_BYTES);
   return { ...reply, nodes: fitting(reply.nodes, room, 38) };
 }

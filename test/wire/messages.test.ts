@@ -120,7 +120,7 @@ describe('messages, byte by byte', () => {
     ['busyReply', 'ffffffff', { retryMillis: 2 ** 32 - 1 }],
     [
       'statusReply',
-      `000000000009 01 00000000000a 00000000000b 0000000c 01 03 613a31 01 00 01
+      `000000000009 01 00000000000a 00000000000b 0000000c 02 0000000f 00000010 00000011 01 03 613a31 01 00 01
        01 ${'33'.repeat(16)} 01 62 03 623a31 03 000100000000 00000000000d 00000000000e 01`,
       {
         revision: 9,
@@ -128,6 +128,7 @@ describe('messages, byte by byte', () => {
         objects: 10,
         bytes: 11,
         nodesTotal: 12,
+        ...{ repair: 2, missing: 15, copying: 16, surplus: 17 },
         coordinators: [{ address: 'a:1', leads: true, answers: false, offload: true }],
         nodes: [
           {
@@ -274,9 +275,10 @@ describe('messages, byte by byte', () => {
     ['9 receipts', 'commitQuery', `${'11'.repeat(46)} 01 09 ${'22'.repeat(32 * 9)}`],
     ['0 replicas of COMMIT', 'commitQuery', `${'11'.repeat(46)} 00 00`],
     ['9 replicas of COMMIT', 'commitQuery', `${'11'.repeat(46)} 09 00`],
-    ['9 coordinators', 'statusReply', `${'00'.repeat(23)} 09 ${'00000000'.repeat(9)} 00`],
-    ['33 nodes', 'statusReply', `${'00'.repeat(24)} 21 ${'00'.repeat(38 * 33)}`],
-    ['a state of 6', 'statusReply', `${'00'.repeat(24)} 01 ${'33'.repeat(16)} 00 00 06 ${'00'.repeat(19)}`],
+    ['9 coordinators', 'statusReply', `${'00'.repeat(36)} 09 ${'00000000'.repeat(9)} 00`],
+    ['33 nodes', 'statusReply', `${'00'.repeat(37)} 21 ${'00'.repeat(38 * 33)}`],
+    ['repair of 3', 'statusReply', `${'00'.repeat(23)} 03 ${'00'.repeat(14)}`],
+    ['a state of 6', 'statusReply', `${'00'.repeat(37)} 01 ${'33'.repeat(16)} 00 00 06 ${'00'.repeat(19)}`],
     ['33 members', 'membersReply', `${'00'.repeat(7)} 21 ${'00'.repeat(31 * 33)}`],
     ['a state of 6 of a member', 'membersReply', `${'00'.repeat(7)} 01 ${'00'.repeat(28)} 06 00 00`],
     ['9 sources', 'copyQuery', `${'11'.repeat(46)} 09 ${`${'33'.repeat(16)} 00`.repeat(9)}`],
@@ -332,8 +334,8 @@ describe('messages, byte by byte', () => {
       ['commitQuery', 47, 8],
       ['whereToReply', 10, 8],
       ['whereIsReply', 13, 8],
-      ['statusReply', 23, 8],
-      ['statusReply', 24, 32],
+      ['statusReply', 36, 8],
+      ['statusReply', 37, 32],
       ['membersReply', 7, 32],
       ['copyQuery', 46, 8],
       ['whereIsManyQuery', 0, 31],
@@ -488,6 +490,7 @@ describe('what the encoders of messages must refuse, since the decoders do', () 
         objects: 0,
         bytes: 0,
         nodesTotal: 0,
+        ...{ repair: 0, missing: 0, copying: 0, surplus: 0 },
         coordinators: new Array(9).fill({ address: 'a', leads: false, answers: false, offload: false }),
         nodes: [],
       },

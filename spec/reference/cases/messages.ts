@@ -75,7 +75,7 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
   },
   'STATUS query': { clauses: 'MSG-1', values: [{ cursor: 0 }, { cursor: 2 ** 32 - 1 }] },
   'STATUS reply': {
-    clauses: 'MSG-1 MSG-5 MSG-13',
+    clauses: 'MSG-1 MSG-5 MSG-13 REP-7',
     values: [
       {
         revision: 77,
@@ -83,6 +83,7 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
         objects: 3,
         bytes: 123_456_789,
         nodesInAll: 2,
+        ...{ repair: 1, missing: 0, copying: 0, surplus: 0 },
         coordinators: [
           COORDINATOR,
           { address: '[fe80::1]:7400', leads: false, answers: true, offload: false },
@@ -95,6 +96,7 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
         objects: U48_MAX,
         bytes: U48_MAX,
         nodesInAll: 2 ** 32 - 1,
+        ...{ repair: 2, missing: 2 ** 32 - 1, copying: 2 ** 32 - 1, surplus: 2 ** 32 - 1 },
         coordinators: [],
         nodes: [],
       },
@@ -104,6 +106,7 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
         objects: 0,
         bytes: 0,
         nodesInAll: 5,
+        ...{ repair: 0, missing: 0, copying: 0, surplus: 0 },
         coordinators: [{ ...COORDINATOR, answers: true, address: '' }],
         nodes: [1, 2, 3, 4, 5].map((state) => ({ ...NODE, state })),
       },
@@ -113,6 +116,7 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
         objects: 1,
         bytes: 1,
         nodesInAll: 33,
+        ...{ repair: 2, missing: 12_000, copying: 8, surplus: 7 },
         coordinators: new Array(8).fill({ ...COORDINATOR, address: LONGEST_TEXT }),
         nodes: [{ ...NODE, name: LONGEST_TEXT, address: LONGEST_TEXT }],
       },
@@ -406,8 +410,11 @@ function addLengths(cases: CaseList, message: string, bytes: Uint8Array): void {
   read('one byte too many', join(bytes, [0]));
 }
 
+/** A STATUS reply before its lists. */
+const STATUS_HEAD_BYTES = 6 + 1 + 6 + 6 + 4 + 1 + 4 + 4 + 4;
+
 /** Where `leads` of the first coordinator stands in the first example of a STATUS reply. */
-const COORDINATOR_FLAGS_AT = 24 + 1 + 13;
+const COORDINATOR_FLAGS_AT = STATUS_HEAD_BYTES + 1 + 1 + 13;
 
 /** One byte of a valid message made into one that its field does not have. */
 function addChanges(cases: CaseList): void {
@@ -448,6 +455,7 @@ function addChanges(cases: CaseList): void {
     change(`state ${value} of a node`, 'MSG-3 MSG-5', 'STATUS reply', state, value);
     change(`state ${value} of a member`, 'MSG-3 MSG-5', 'MEMBERS reply', 8 + 6 + 16 + 6, value);
   }
+  for (const value of [3, 255]) change(`repair ${value}`, 'MSG-3 REP-7', 'STATUS reply', 23, value);
   for (const value of [3, 255]) change(`settlement ${value}`, 'MSG-3 MSG-9', 'SETTLE reply', 2, value);
   change('has hash = 0, and a hash', 'PKT-4', 'WHERE_TO query', 15, 0);
 }
@@ -525,13 +533,18 @@ function addLists(cases: CaseList): void {
   read('SETTLE query with 21 entries', 'MSG-9', 'SETTLE query', join([21], many(21, entry)));
   read('SETTLE reply with 21 settlements', 'MSG-9', 'SETTLE reply', join([21], new Uint8Array(21)));
   const node = join(bytesOf(NODE_ID), [0, 0, 0], new Uint8Array(18), [0]);
-  read('STATUS reply with 33 nodes', 'MSG-7', 'STATUS reply', join(new Uint8Array(24), [33], many(33, node)));
+  read(
+    'STATUS reply with 33 nodes',
+    'MSG-7',
+    'STATUS reply',
+    join(new Uint8Array(STATUS_HEAD_BYTES + 1), [33], many(33, node)),
+  );
   const coordinator = Uint8Array.of(0, 0, 0, 0);
   read(
     'STATUS reply with 9 coordinators',
     'MSG-13 MSG-7',
     'STATUS reply',
-    join(new Uint8Array(23), [9], many(9, coordinator), [0]),
+    join(new Uint8Array(STATUS_HEAD_BYTES), [9], many(9, coordinator), [0]),
   );
   const member = new Uint8Array(6 + 16 + 6 + 1 + 1 + 1);
   read(
@@ -613,6 +626,12 @@ function addLists(cases: CaseList): void {
       'MSG-3 MSG-5',
       'STATUS reply',
       { ...EXAMPLES['STATUS reply'].values[0]!, nodes: [{ ...NODE, state: 6 }] },
+    ],
+    [
+      'STATUS reply with repair 3',
+      'MSG-3 REP-7',
+      'STATUS reply',
+      { ...EXAMPLES['STATUS reply'].values[0]!, repair: 3 },
     ],
     [
       'MEMBERS reply with a member in state 6',
