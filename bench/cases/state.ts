@@ -1,5 +1,6 @@
 /** Commits to a state in etcd: the store's, and what etcd takes over the same HTTP client with nothing around it. */
 
+import { REQUESTS_MAX } from '../../src/store/etcd-commits.ts';
 import type { Bench, Side } from '../bench.ts';
 import type { Child } from '../children.ts';
 import { findProgram, freePort, startProgram, until } from '../processes.ts';
@@ -8,9 +9,9 @@ import { isEtcdReady } from '../roles/etcd.ts';
 const READY_MILLIS_MAX = 20_000;
 /** Commits of the store under way. */
 const WINDOW = 1_024;
-/** Commits of one request to etcd, and requests under way. */
+/** Commits of one request to etcd, and requests under way: fewer, and as many as the store has. */
 const BATCH = 64;
-const REQUESTS = 2;
+const REQUESTS = [2, REQUESTS_MAX];
 
 const FOLLOWER = 'a follower on etcd';
 const LONE = 'a lone coordinator';
@@ -92,12 +93,13 @@ export async function stateEtcd(bench: Bench): Promise<void> {
     run: () => theirs.call<number>('rate', { seconds, window, batch }),
   });
   const [many, one] = [store(WINDOW), store(1)];
-  const [few, single, bare] = [plain(BATCH, REQUESTS), plain(BATCH, 1), plain(1, 1)];
-  const samples = await bench.alternate([many, few, single, one, bare]);
+  const several = REQUESTS.map((requests) => plain(BATCH, requests));
+  const [single, bare] = [plain(BATCH, 1), plain(1, 1)];
+  const samples = await bench.alternate([many, ...several, single, one, bare]);
   const common = { unit: '1/s', ratioOf: 'ours/theirs' } as const;
   const independent = { ...common, name: `${WINDOW} commits under way`, ours: many.name };
   bench.compare(samples, [
-    { ...independent, theirs: few.name, goal: { atLeast: 0.7 } },
+    ...several.map(({ name }) => ({ ...independent, theirs: name, goal: { atLeast: 0.7 } })),
     { ...independent, theirs: single.name, goal: { atLeast: 0.7 } },
     { ...common, name: 'one by one', ours: one.name, theirs: bare.name },
   ]);

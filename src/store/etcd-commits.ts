@@ -21,10 +21,10 @@ export const BATCH_COMMITS_MAX = 64;
 /** Characters of the commits of one request, if it is not one commit: etcd takes 1.5 MiB of bytes. */
 const BATCH_CHARS_MAX = MIB;
 /**
- * Requests under way at a time: the second is on its way while the first is flushed to etcd's disks. More of them were
- * slower, where etcd has a processor or two.
+ * Requests under way at a time: one is flushed to etcd's disks, one is on its way there, one is read here. A fourth brought
+ * nothing, where etcd has a processor or two.
  */
-export const REQUESTS_MAX = 2;
+export const REQUESTS_MAX = 3;
 /** Requests that etcd has answered and the mirror has not caught up with. */
 const REQUESTS_UNSEEN_MAX = 64;
 /** etcd answers a transaction by then, or nobody knows its outcome. */
