@@ -34,7 +34,7 @@ const NPM_STAMP = join(MODULES, '.package-lock.json');
 const SOURCES = ['src', 'sim', 'fuzz', 'conformance', 'lab', 'spec/reference'].map((name) =>
   join(ROOT, name),
 );
-const BUNDLER = 'scripts/bundle-tools.mjs';
+const BUNDLER = 'scripts/bundle.mjs';
 const BUILD_INPUTS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', BUNDLER];
 const DIST = join(ROOT, 'dist');
 const SWAP_ATTEMPTS_MAX = 5;
@@ -88,7 +88,7 @@ function build() {
   const parameters = ['-p', join(ROOT, 'tsconfig.build.json'), '--outDir', fresh];
   const built = spawnSync(process.execPath, [tsc, ...parameters], { cwd: ROOT, encoding: 'utf8' });
   if (built.status !== 0) fail(built);
-  const bundler = [join(ROOT, BUNDLER), join(fresh, 'tools')];
+  const bundler = [join(ROOT, BUNDLER), fresh];
   const bundled = spawnSync(process.execPath, bundler, { cwd: ROOT, encoding: 'utf8' });
   if (bundled.status !== 0) fail(bundled);
   chmodSync(join(fresh, 'cli', 'main.js'), 0o755);

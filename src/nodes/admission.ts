@@ -117,7 +117,7 @@ export class Admission {
     if (join === undefined) return;
     // [ADM-9] One session is one node.
     if (this.memberOf(connection) !== undefined) return query.reply(ResultCode.CONFLICT);
-    // [MEM-6] A thousand nodes that come at once are taken in one after the other.
+    // [MEM-6] Of a thousand nodes that come at once only some are taken in at a time.
     if (this.#joining.size >= JOINING_MAX) return replyBusy(query);
     // [ADM-3] A fresh nonce for every try.
     const nonce = this.#options.entropy.bytes(ADMISSION_NONCE_BYTES);
@@ -159,6 +159,8 @@ export class Admission {
       return query.reply(ResultCode.STALE_EPOCH);
     }
     if (known === undefined && members.full) return replyBusy(query);
+    // [MEM-6] More were let in by JOIN than there are places for.
+    if (this.#joining.size >= JOINING_MAX) return replyBusy(query);
     const replaced = known?.connection;
     const address = reachableAddress(join.address, connection.peerHost);
     const member = members.admit({ ...join, address }, connection, this.#options.clock.wallMillis());

@@ -99,6 +99,8 @@ export class CoordinatorAsker {
     const { clock } = this.#options;
     let giveUpAt: Micros | undefined;
     let hops = 0;
+    // An answer that leaves open whether it was carried out is a try, as a session that breaks is.
+    let doubts = 0;
     for (let tries = 1; ; ) {
       // Looked for first, since this is asked a million times a second.
       const lent = this.#lent(wantsLeader);
@@ -107,7 +109,8 @@ export class CoordinatorAsker {
       try {
         reply = await lease.connection.query(kind, body, options);
       } catch (error) {
-        if (!isBroken(error) || tries >= this.#triesMax) throw error;
+        const isAborted = options.signal?.aborted === true;
+        if (isAborted || !isBroken(error) || tries >= this.#triesMax) throw error;
         mark('asked-again');
         tries += 1;
         this.#lose(address);
@@ -117,7 +120,8 @@ export class CoordinatorAsker {
       }
       // [LEAD-11] What a follower does not know of it leaves to the leader.
       wantsLeader ||= reply.code === ResultCode.NOT_LEADER;
-      if (!wantsLeader || !this.#isPutOff(reply)) return { reply, tries };
+      if (!wantsLeader || !this.#isPutOff(reply)) return { reply, tries: tries + doubts };
+      if (reply.code === ResultCode.IO) doubts = 1;
       const named = leaderNamedBy(reply);
       const isThere = named !== undefined && !this.#turns.isLost(named, clock.now());
       if (isThere && hops < HOPS_MAX) {
@@ -128,7 +132,7 @@ export class CoordinatorAsker {
       giveUpAt ??= micros(clock.now() + Math.min(LEADER_MICROS, options.timeoutMicros ?? LEADER_MICROS));
       if (clock.now() >= giveUpAt) {
         if (await this.#isStateAway(options.signal)) throw stateAwayError(reply);
-        return { reply, tries };
+        return { reply, tries: tries + doubts };
       }
       await this.#waitFor(reply, options.signal);
       hops = 0;

@@ -49,7 +49,7 @@ import type {
 import { NO_REPAIR, type RepairStatus } from './repair.ts';
 import { type RepairReport, readRepair, reportOf } from './repair-record.ts';
 import { answer, answerNow, readQuery, replyBusy, SOON_RETRY_MILLIS, sleep } from './roles.ts';
-import { statusPage } from './status-page.ts';
+import { inOrder, statusPage } from './status-page.ts';
 import { readUserSession } from './user-session-record.ts';
 
 const INDEX_SEED_BYTES = 8;
@@ -145,7 +145,7 @@ export class Coordinator {
       isSure: () => this.isLeading,
       refuse: (query) => this.#refuse(query),
     });
-    this.#news = new MemberNews(clock, this.#members, () => state.revision);
+    this.#news = new MemberNews(clock, this.#members);
   }
 
   /** Opens the front port, and leads where nobody does. Rejects with GRAMLINE_IN_USE when the port is taken. */
@@ -252,7 +252,7 @@ export class Coordinator {
       ...{ repairDelayMicros, repairBytesPerSecond, epoch },
       catalog: this.#catalog,
       members: this.#members,
-      writer: this.#leadership,
+      writer: this.#leadership.writerOf(epoch),
       frontAddress: () => this.address,
     });
   }
@@ -338,7 +338,7 @@ export class Coordinator {
     // [MSG-13] The first page says who the coordinators are.
     const coordinators = message.cursor === 0 ? this.#coordinators() : [];
     const taken = coordinators.reduce((sum, one) => sum + coordinatorStatusSize(one), STATUS_FIXED_BYTES);
-    const nodes = statusPage(all, message.cursor, BODY_BYTES_MAX - taken);
+    const nodes = statusPage(inOrder(all), message.cursor, BODY_BYTES_MAX - taken);
     const { revision, isStale: stale, totals } = this.#catalog;
     const counts = { revision, stale, ...totals, nodesTotal: all.length };
     const reply = { ...counts, ...this.#repairReport(), coordinators, nodes };

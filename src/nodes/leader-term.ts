@@ -114,11 +114,7 @@ export class LeaderTerm {
     this.#reservations = new Reservations((reservation) => {
       log.info('a reservation expired', { bytes: reservation.bytes });
     });
-    this.#book = new MemberBook(
-      options.writer,
-      () => options.catalog.revision,
-      (error) => this.#onFailure(error),
-    );
+    this.#book = new MemberBook(options, (error) => this.#onFailure(error));
     this.#pace = new Pace(clock, ENTRIES_PER_TURN_MAX);
     this.#admission = new Admission({ ...options, book: this.#book, pace: this.#pace });
     members.lead(true);

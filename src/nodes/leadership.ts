@@ -27,6 +27,7 @@ import type {
 } from './ports.ts';
 import { sleep } from './roles.ts';
 import { COORDINATOR_END, COORDINATOR_PREFIX, EPOCH_KEY, isBehind, LEADER_KEY } from './state-keys.ts';
+import type { StateWriter } from './state-writer.ts';
 
 /** How long a leader that is not heard of still leads, where others could take over. */
 export const LEADER_LEASE_MICROS: Micros = seconds(2);
@@ -171,6 +172,16 @@ export class Leadership {
       throw this.notLeading();
     }
     return result;
+  }
+
+  /** Commits under one epoch of this coordinator, and under none after it. */
+  writerOf(epoch: number): StateWriter {
+    return {
+      commit: async (compare, operations) => {
+        if (this.#epoch !== epoch) throw this.notLeading();
+        return this.commit(compare, operations);
+      },
+    };
   }
 
   /** Why a query that only a leader answers is refused: another leads, or nobody can say yet. */

@@ -13,7 +13,7 @@
 
 import { concatBytes, toHex, utf8 } from '../base/bytes.ts';
 import { GramlineError } from '../base/errors.ts';
-import { mark } from '../base/marks.ts';
+import { mark, marked } from '../base/marks.ts';
 import { type Micros, micros, millis, seconds } from '../base/units.ts';
 import type { Suite } from '../crypto/index.ts';
 import {
@@ -56,7 +56,7 @@ const PLACES_PER_COMMIT_MAX = 64;
 const TRIES_MAX = 4;
 /** For so long a token that was given back makes no new place: its LOCK may come late. */
 const GIVEN_BACK_MICROS: Micros = seconds(60);
-/** Tokens that are remembered for that. */
+/** Tokens that are remembered for that: so many that had a place, and as many that had none; of more, the newest. */
 export const GIVEN_BACK_MAX = 65_536;
 
 export interface LocksOptions {
@@ -96,8 +96,10 @@ export class Locks {
   /** By lock: the queries that wait for it. */
   readonly #waiters = new Map<string, Set<Waiter>>();
   #waiting = 0;
-  /** Tokens that are not used again, and whether each had a place. */
-  readonly #givenBack = new LeaseTable<boolean>(GIVEN_BACK_MAX, () => undefined);
+  /** Tokens that had a place, and are not used again. */
+  readonly #givenBack = new LeaseTable<undefined>(GIVEN_BACK_MAX, () => undefined);
+  /** Tokens that were to be given back and never had a place. */
+  readonly #unknown = new LeaseTable<undefined>(GIVEN_BACK_MAX, () => undefined);
 
   /** Begins an epoch: each place in the state begins a whole lease [LOCK-3]. */
   constructor(options: LocksOptions) {
@@ -124,6 +126,7 @@ export class Locks {
     const now = this.#options.clock.now();
     this.#queues.expire(now);
     this.#givenBack.expire(now);
+    this.#unknown.expire(now);
     if (this.#removals.size > 0) await this.#removals.flush();
   }
 
@@ -140,11 +143,11 @@ export class Locks {
     const endsAt = micros(this.#options.clock.now() + Math.min(WAIT_MICROS_MAX, millis(message.waitMillis)));
     await this.#ready();
     // [LOCK-5] It was given back before it came.
-    if (this.#givenBack.get(tokenOf(message.name, tokenHash)) !== undefined) {
-      mark('lock-given-back');
-      return query.reply(ResultCode.EXPIRED);
-    }
-    const place = await this.#placeOf(message, tokenHash);
+    if (this.#isSpent(message.name, tokenHash)) return query.reply(ResultCode.EXPIRED);
+    const known = await this.#renewed(message.name, tokenHash);
+    // Meanwhile it may have been given back.
+    if (known === undefined && this.#isSpent(message.name, tokenHash)) return query.reply(ResultCode.EXPIRED);
+    const place = known ?? (await this.#newPlace(message, tokenHash));
     if (place === undefined) return replyBusy(query);
     if (place.shared !== message.shared) return query.reply(ResultCode.MALFORMED);
     await this.#wait(place, endsAt);
@@ -179,25 +182,27 @@ export class Locks {
     }
     this.#queues.leave(place);
     this.#removals.add(place.key);
-    this.#remember(token, true);
+    remember(this.#givenBack, token, this.#options.clock.now());
     await this.#removals.flush();
     query.reply(ResultCode.OK);
   }
 
   /** [LOCK-5] Who has no place has nothing to give back: it has done so before, or it is a stranger. */
   #answerStranger(peer: string, { name }: UnlockQuery, token: Uint8Array): ResultCode {
-    if (this.#givenBack.get(token)?.value === true) return ResultCode.OK;
+    if (this.#givenBack.get(token) !== undefined) return ResultCode.OK;
     // Its LOCK may be on its way still.
-    this.#remember(token, false);
+    remember(this.#unknown, token, this.#options.clock.now());
     if (this.#queues.holders(name).length === 0) return ResultCode.OK;
     this.#options.log.warn('an unlock by a stranger', { lock: name, peer });
     mark('unlock-denied');
     return ResultCode.DENIED;
   }
 
-  #remember(token: Uint8Array, hadPlace: boolean): void {
-    const { clock } = this.#options;
-    this.#givenBack.hold(token, '', micros(clock.now() + GIVEN_BACK_MICROS), hadPlace);
+  /** [LOCK-5] Whether a token was given back, or was to be: it makes no place any more. */
+  #isSpent(name: string, tokenHash: Uint8Array): boolean {
+    const token = tokenOf(name, tokenHash);
+    const isSpent = this.#givenBack.get(token) !== undefined || this.#unknown.get(token) !== undefined;
+    return isSpent && marked('lock-given-back', true);
   }
 
   async #ready(): Promise<void> {
@@ -216,23 +221,24 @@ export class Locks {
 
   // ---------------------------------------------------------------- places
 
-  /** The place of a token, with a lease that begins now; made where there is none; undefined without room. */
-  async #placeOf(message: LockQuery, tokenHash: Uint8Array): Promise<LockPlace | undefined> {
-    const { name } = message;
+  /** The place that a token has, with a lease that begins now. */
+  async #renewed(name: string, tokenHash: Uint8Array): Promise<LockPlace | undefined> {
     const known = this.#queues.find(name, tokenHash);
-    if (known !== undefined) {
-      if (this.#queues.renew(this.#options.clock.now(), known)) {
-        mark('lock-renewed');
-        return known;
-      }
-      // Its lease has ended, or it was given back: it goes before there is a new one.
-      await this.#removals.flush();
-    }
+    if (known === undefined) return undefined;
+    if (this.#queues.renew(this.#options.clock.now(), known)) return marked('lock-renewed', known);
+    // Its lease has ended, or it was given back: it goes before there is a new one.
+    await this.#removals.flush();
+    this.#requireOpen();
+    return undefined;
+  }
+
+  /** Makes a place for a token; undefined without room. */
+  async #newPlace(message: LockQuery, tokenHash: Uint8Array): Promise<LockPlace | undefined> {
     const wanted = this.#want(message, tokenHash);
     if (wanted === undefined) return undefined;
     await wanted.made;
     this.#requireOpen();
-    return this.#queues.find(name, tokenHash);
+    return this.#queues.find(message.name, tokenHash);
   }
 
   #want(message: LockQuery, tokenHash: Uint8Array): Wanted | undefined {
@@ -375,4 +381,10 @@ export class Locks {
 /** What stands for the token of one lock. */
 function tokenOf(name: string, tokenHash: Uint8Array): Uint8Array {
   return concatBytes(tokenHash, utf8(name));
+}
+
+/** Of what is too much the oldest is forgotten: a LOCK that comes late comes soon. */
+function remember(tokens: LeaseTable<undefined>, token: Uint8Array, now: Micros): void {
+  if (tokens.full) tokens.finish(tokens.oldest!.token);
+  tokens.hold(token, '', micros(now + GIVEN_BACK_MICROS), undefined);
 }

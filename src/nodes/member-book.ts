@@ -1,14 +1,18 @@
 /** Writes into the shared state who the nodes are [MEM-1]: what is noted in one turn goes in one commit. */
 
 import { toHex } from '../base/bytes.ts';
+import { GramlineError } from '../base/errors.ts';
 import { type Micros, seconds } from '../base/units.ts';
-import { encodeMember, memberKey } from './member-record.ts';
-import type { Member } from './membership.ts';
-import type { StateOperation } from './ports.ts';
+import { decodeMemberOrder, encodeMember, encodeMemberOrder, memberKey } from './member-record.ts';
+import type { Member, Membership } from './membership.ts';
+import type { StateOperation, StateStore } from './ports.ts';
+import { MEMBER_ORDER_KEY } from './state-keys.ts';
 import type { StateWriter } from './state-writer.ts';
 
 /** Records of one commit. */
 const RECORDS_MAX = 32;
+/** How often a commit is tried whose number was given meanwhile. */
+const TRIES_MAX = 4;
 /** The state is told of free space this often, where it has changed. */
 export const LOAD_RECORD_MICROS: Micros = seconds(3);
 
@@ -20,9 +24,16 @@ interface Note {
   readonly isNews: boolean;
 }
 
+interface MemberBookOptions {
+  readonly writer: StateWriter;
+  readonly state: Pick<StateStore, 'get'>;
+  readonly members: Pick<Membership, 'order'>;
+}
+
 export class MemberBook {
   readonly #writer: StateWriter;
-  readonly #revision: () => number;
+  readonly #state: Pick<StateStore, 'get'>;
+  readonly #members: Pick<Membership, 'order'>;
   readonly #onFailure: (error: unknown) => void;
   /** By node: as many as there are members at most. */
   readonly #notes = new Map<string, Note>();
@@ -31,12 +42,12 @@ export class MemberBook {
   #writing: Promise<void> | undefined;
 
   /**
-   * @param revision Of the state now.
    * @param onFailure Told why notes were not written; they stay for the next `flush`.
    */
-  constructor(writer: StateWriter, revision: () => number, onFailure: (error: unknown) => void) {
+  constructor({ writer, state, members }: MemberBookOptions, onFailure: (error: unknown) => void) {
     this.#writer = writer;
-    this.#revision = revision;
+    this.#state = state;
+    this.#members = members;
     this.#onFailure = onFailure;
   }
 
@@ -78,25 +89,56 @@ export class MemberBook {
   async #write(): Promise<void> {
     // What the rest of this turn notes goes along.
     await Promise.resolve();
-    while (this.#notes.size > 0) {
+    for (let tries = 1; this.#notes.size > 0; ) {
       const page = [...this.#notes].slice(0, RECORDS_MAX);
       for (const [key] of page) this.#notes.delete(key);
-      // Behind all that is durable: what is written next stands behind this [MEM-3].
-      const changed = this.#revision() + 1;
-      const operations = page.map(([, { member, isGone, isNews }]): StateOperation => {
-        if (!isGone) this.#written.set(member, loadOf(member));
-        const record = isNews ? { ...member.record, changed } : member.record;
-        return { key: memberKey(member.nodeId), value: isGone ? undefined : encodeMember(record) };
-      });
       try {
-        await this.#writer.commit([], operations);
+        if (await this.#commit(page.map(([, note]) => note))) {
+          tries = 1;
+          continue;
+        }
+        if (tries >= TRIES_MAX) throw outrun();
+        tries += 1;
+        this.#putBack(page);
       } catch (error) {
-        // What was noted anew meanwhile stays.
-        for (const [key, note] of page) if (!this.#notes.has(key)) this.#notes.set(key, note);
+        this.#putBack(page);
         return this.#onFailure(error);
       }
     }
   }
+
+  /**
+   * Whether the notes were written. Those with news are numbered by one more than the last, and only behind that: so
+   * whoever knows all up to a number knows all that will ever be numbered up to there [MEM-3].
+   */
+  async #commit(notes: readonly Note[]): Promise<boolean> {
+    const before = this.#state.get(MEMBER_ORDER_KEY);
+    const changed = Math.max(decodeMemberOrder(before), this.#members.order) + 1;
+    const operations = notes.map(({ member, isGone, isNews }): StateOperation => {
+      if (!isGone) this.#written.set(member, loadOf(member));
+      const record = isNews ? { ...member.record, changed } : member.record;
+      return { key: memberKey(member.nodeId), value: isGone ? undefined : encodeMember(record) };
+    });
+    if (!notes.some(({ isNews }) => isNews)) return (await this.#writer.commit([], operations)).ok;
+    const number = { key: MEMBER_ORDER_KEY, value: encodeMemberOrder(changed) };
+    const { ok } = await this.#writer.commit(
+      [{ key: MEMBER_ORDER_KEY, equals: before }],
+      [number, ...operations],
+    );
+    return ok;
+  }
+
+  /** What was noted anew meanwhile stays. */
+  #putBack(page: readonly (readonly [string, Note])[]): void {
+    for (const [key, note] of page) if (!this.#notes.has(key)) this.#notes.set(key, note);
+  }
+}
+
+/** A commit of before whose outcome was not known came through, again and again. */
+function outrun(): GramlineError {
+  return new GramlineError('GRAMLINE_BUSY', 'other changes of members came first: they are tried again', {
+    retryable: true,
+  });
 }
 
 function loadOf({ freeBytes, objects, full }: Member): string {

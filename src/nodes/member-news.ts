@@ -30,16 +30,13 @@ export const ASKERS_MAX = 16_384;
 export class MemberNews {
   readonly #clock: Clock;
   readonly #members: Membership;
-  readonly #revision: () => number;
   /** What each asker knows, and what ends its wait. */
   readonly #waiting = new Map<() => void, MembersQuery>();
   #isClosed = false;
 
-  /** @param revision Of the state now. */
-  constructor(clock: Clock, members: Membership, revision: () => number) {
+  constructor(clock: Clock, members: Membership) {
     this.#clock = clock;
     this.#members = members;
-    this.#revision = revision;
     members.onChanged(() => {
       const newest = this.#newest();
       for (const [finish, message] of [...this.#waiting])
@@ -61,7 +58,8 @@ export class MemberNews {
     await this.#news(message);
     const full = this.#mustBeginAnew(message);
     const members = full ? [] : this.#page(message);
-    query.reply(ResultCode.OK, encodeMessage(membersReply, { revision: this.#revision(), full, members }));
+    const revision = this.#members.order;
+    query.reply(ResultCode.OK, encodeMessage(membersReply, { revision, full, members }));
   }
 
   /** Resolves when there is something to tell, or nothing to wait for any more. */

@@ -17,7 +17,7 @@ export interface MemberRecord {
   readonly offload: boolean;
   /** Wall-clock milliseconds since which it stands so. */
   readonly sinceMillis: number;
-  /** Place in the order of changes: grows with everything that is news, and not with free space [MEM-3]. */
+  /** Number of the change by which it became what it is: of all that is news, and not of free space [MEM-3]. */
   readonly changed: number;
   readonly quotaBytes: number;
   readonly freeBytes: number;
@@ -31,6 +31,17 @@ const FIXED_BYTES = 1 + 6 + 1 + 1 + 6 + 6 + 6 + 6 + 6;
 const DRAINING = 1;
 const FULL = 2;
 const OFFLOAD = 4;
+
+/** How many changes of members there have been, as the state keeps it; 0 at first. */
+export function decodeMemberOrder(value: Uint8Array | undefined): number {
+  return value === undefined ? 0 : new Reader(value).u48();
+}
+
+export function encodeMemberOrder(order: number): Uint8Array {
+  const writer = new Writer(new Uint8Array(6));
+  writer.u48(order);
+  return writer.buffer;
+}
 
 export function memberKey(nodeId: Uint8Array): Uint8Array {
   return concatBytes(NODE_PREFIX, nodeId);

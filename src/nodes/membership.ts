@@ -5,14 +5,14 @@
  * coordinator reads it there [MEM-1].
  */
 
-import { toHex } from '../base/bytes.ts';
+import { equalBytes, toHex } from '../base/bytes.ts';
 import { KIB, type Micros } from '../base/units.ts';
 import { encodeLocation, type Location, NodeState, type NodeStatus } from '../wire/index.ts';
-import { decodeMember, type MemberRecord, Standing } from './member-record.ts';
+import { decodeMember, decodeMemberOrder, type MemberRecord, memberKey, Standing } from './member-record.ts';
 import { NodeNumbers } from './node-numbers.ts';
 import type { Placeable } from './placement.ts';
 import type { Connection, StateChange, StateStore } from './ports.ts';
-import { isBehind, NODE_END, NODE_PREFIX } from './state-keys.ts';
+import { isBehind, MEMBER_ORDER_KEY, NODE_END, NODE_PREFIX } from './state-keys.ts';
 
 /** Nodes that one coordinator knows at most; one more is refused as busy. */
 export const NODES_MAX = 4_096;
@@ -46,7 +46,7 @@ export class Member implements Placeable {
   standing: Standing = Standing.DOWN;
   /** Wall-clock milliseconds since which it stands so. */
   sinceMillis = 0;
-  /** Place in the order of changes: about the revision at which something changed that is news. */
+  /** Number of its last change that is news, as the state has it [MEM-3]. */
   changed = 0;
   /** Its session, at the leader; undefined where there is none. */
   connection: Connection | undefined;
@@ -142,7 +142,9 @@ export class Membership {
   readonly #byNumber: (Member | undefined)[] = [];
   /** Oldest first. */
   #collected: CollectedMember[] = [];
-  /** Nodes that were collected up to this revision are not all remembered. */
+  /** Of the last change that the state has told of. */
+  #order = 0;
+  /** Nodes that were collected up to this change are not all remembered. */
   #forgottenUpTo = 0;
   readonly #onChanged = new Set<() => void>();
   readonly #state: StateStore | undefined;
@@ -163,9 +165,13 @@ export class Membership {
     const state = this.#state;
     if (state === undefined) return () => undefined;
     this.#read(state);
-    this.#forgottenUpTo = state.revision;
+    this.#forgottenUpTo = this.#order;
     return state.watch(state.revision, (changes) => {
       let isChange = false;
+      // Who is collected has no record: the change that did it came along.
+      for (const { key, value } of changes) {
+        if (equalBytes(key, MEMBER_ORDER_KEY)) this.#order = Math.max(this.#order, decodeMemberOrder(value));
+      }
       for (const change of changes) {
         if (isBehind(change.key, NODE_PREFIX) && this.#apply(change)) isChange = true;
       }
@@ -176,13 +182,19 @@ export class Membership {
   /** From now on this coordinator knows better than the state, or not any more: then it believes that again. */
   lead(isAuthority: boolean): void {
     this.#isAuthority = isAuthority;
-    if (!isAuthority && this.#state !== undefined) this.#read(this.#state);
+    if (isAuthority || this.#state === undefined) return;
+    this.#read(this.#state);
+    // Whom this coordinator admitted as a leader, and could not make durable any more, is no member.
+    for (const { nodeId } of this.all) {
+      if (this.#state.get(memberKey(nodeId)) === undefined) this.#drop(nodeId);
+    }
   }
 
   #read(state: StateStore): void {
     for (const [key, value] of state.range(NODE_PREFIX, NODE_END, NODES_MAX)) {
-      this.#apply({ key, value, revision: state.revision });
+      this.#apply({ key, value });
     }
+    this.#order = Math.max(this.#order, decodeMemberOrder(state.get(MEMBER_ORDER_KEY)));
   }
 
   /** Calls `tell` whenever the state says something new of members; what is returned ends that. */
@@ -207,7 +219,12 @@ export class Membership {
     return this.#collected;
   }
 
-  /** Up to this revision it is not known who was collected. */
+  /** Number of the last change that is known here [MEM-3]. */
+  get order(): number {
+    return this.#order;
+  }
+
+  /** Up to this change it is not known who was collected. */
   get forgottenUpTo(): number {
     return this.#forgottenUpTo;
   }
@@ -255,9 +272,9 @@ export class Membership {
   }
 
   /** Takes what the state says of one member; whether that is news. */
-  #apply({ key, value, revision }: StateChange): boolean {
+  #apply({ key, value }: Pick<StateChange, 'key' | 'value'>): boolean {
     if (value === undefined) {
-      this.#collect(key.subarray(1), revision);
+      this.#collect(key.subarray(1));
       return true;
     }
     const record = decodeMember(key, value);
@@ -266,22 +283,26 @@ export class Membership {
     const isNew = this.get(record.nodeId) === undefined;
     const member = this.#member(record.nodeId);
     const isNews = isNew || member.changed !== record.changed;
+    this.#order = Math.max(this.#order, record.changed);
     if (isNew || !this.#isAuthority) Object.assign(member, record);
     // At the leader, too, something is news when it is durable.
     else member.changed = record.changed;
     return isNews;
   }
 
-  #collect(nodeId: Uint8Array, changed: number): void {
-    const key = toHex(nodeId);
-    const last = this.#members.get(key);
+  #drop(nodeId: Uint8Array): void {
+    this.#members.delete(toHex(nodeId));
+    const number = this.#numbers.of(nodeId);
+    if (number !== undefined) this.#byNumber[number] = undefined;
+  }
+
+  #collect(nodeId: Uint8Array): void {
+    const last = this.#members.get(toHex(nodeId));
     if (last === undefined) return;
     // It is here again already: its record is on its way.
     if (last.connection !== undefined) return;
-    this.#members.delete(key);
-    const number = this.#numbers.of(nodeId);
-    if (number !== undefined) this.#byNumber[number] = undefined;
-    this.#collected.push({ changed, last });
+    this.#drop(nodeId);
+    this.#collected.push({ changed: this.#order, last });
     if (this.#collected.length <= COLLECTED_KEPT_MAX) return;
     this.#forgottenUpTo = this.#collected[0]!.changed;
     this.#collected = this.#collected.slice(1);

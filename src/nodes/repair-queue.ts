@@ -66,6 +66,7 @@ export class RepairQueue {
   addSurplus(hash: Uint8Array, dueAt: Micros): void {
     const key = toHex(hash);
     if (this.#surplus.has(key)) return;
+    this.#drop(key);
     if (this.size >= this.#max) this.#hasForgotten = true;
     else this.#surplus.set(key, { hash, dueAt });
   }
@@ -75,6 +76,12 @@ export class RepairQueue {
     const key = toHex(hash);
     this.#drop(key);
     this.#surplus.delete(key);
+  }
+
+  /** Whether something is to be done about an object. */
+  has(hash: Uint8Array): boolean {
+    const key = toHex(hash);
+    return this.#levelOf.has(key) || this.#surplus.has(key);
   }
 
   /** Takes the object that is needed most; undefined when none is, or none yet. */
@@ -104,6 +111,7 @@ export class RepairQueue {
     const key = toHex(hash);
     if (this.#levelOf.get(key) === level) return;
     this.#drop(key);
+    this.#surplus.delete(key);
     if (this.size >= this.#max) {
       this.#hasForgotten = true;
       if (!this.#makeRoom(level)) return;

@@ -193,8 +193,8 @@ export class Repair {
 
   /** An entry was written: most have what they are to have. */
   #onChange(key: Uint8Array, value: Uint8Array): void {
-    if (this.#attendance.allCount && !hasOtherCount(value)) return;
     const hash = key.slice(1);
+    if (this.#attendance.allCount && !hasOtherCount(value) && !this.#queue.has(hash)) return;
     if (this.#examine(hash, decodeEntry(value))) this.#pump();
   }
 

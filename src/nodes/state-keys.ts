@@ -24,6 +24,8 @@ export const COORDINATOR_END: Uint8Array = utf8('n');
 /** Node id -> a node. */
 export const NODE_PREFIX: Uint8Array = utf8('n');
 export const NODE_END: Uint8Array = utf8('o');
+/** Number of the last change of a member. */
+export const MEMBER_ORDER_KEY: Uint8Array = utf8('w');
 /** What repair has to do, as the leader knows it. */
 export const REPAIR_KEY: Uint8Array = utf8('c');
 /** Name and place -> a place in the queue of a lock. */

@@ -3,6 +3,14 @@
 import { type NodeStatus, nodeStatusSize } from '../wire/index.ts';
 import type { Member } from './membership.ts';
 
+/** By name, then id: the same order at all coordinators, so that an asker may go on at another one [MSG-5]. */
+export function inOrder(members: readonly Member[]): readonly Member[] {
+  return members.toSorted((left, right) => {
+    if (left.name !== right.name) return left.name < right.name ? -1 : 1;
+    return Buffer.compare(left.nodeId, right.nodeId);
+  });
+}
+
 /** The nodes from index `cursor` on that fit into `roomBytes`; none where the cursor stands behind the last. */
 export function statusPage(
   members: readonly Member[],

@@ -68,6 +68,8 @@ export class UserSessions {
   /** By session, the last of what was asked for: the next one waits for it. */
   readonly #last = new Map<string, Promise<unknown>>();
   #underWay = 0;
+  /** Sessions that their owners are writing at this moment, by their keys. */
+  readonly #beingWritten = new Set<string>();
   /** Sessions that are being made: there is to be room for them. */
   #making = 0;
 
@@ -163,10 +165,12 @@ export class UserSessions {
       const deadlineMillis = clock.wallMillis() + lifetimeSeconds * 1_000;
       const changed = encodeUserSession({ tokenHash, number, lifetimeSeconds, deadlineMillis, data });
       if (record === undefined) this.#making += 1;
+      this.#beingWritten.add(toHex(key));
       try {
         const { ok } = await writer.commit([{ key, equals: value }], [{ key, value: changed }]);
         if (ok) return ResultCode.OK;
       } finally {
+        this.#beingWritten.delete(toHex(key));
         if (record === undefined) this.#making -= 1;
       }
     }
@@ -238,8 +242,8 @@ export class UserSessions {
   #onExpired(lease: Lease<number>): void {
     const { clock, log } = this.#options;
     const id = toHex(lease.token.subarray(USER_SESSION_PREFIX.length));
-    // What is being written lasts longer in a moment; what fails to be ends a moment later.
-    if (this.#last.has(id)) {
+    // What its owner is writing lasts longer in a moment; what fails to be written ends a moment later.
+    if (this.#beingWritten.has(toHex(lease.token))) {
       this.#leases.hold(lease.token, '', micros(clock.now() + seconds(1)), lease.value);
       return;
     }

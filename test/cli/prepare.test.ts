@@ -34,11 +34,11 @@ if (fs.readFileSync('src/cli/main.ts', 'utf8').includes('wrong')) {
   process.exit(2);
 }
 `;
-/** A stand-in for the bundler of the test tools. */
+/** A stand-in for the bundler: of the test tools only. */
 const BUNDLER = `
 import { copyFileSync, mkdirSync } from 'node:fs';
-mkdirSync(process.argv[2], { recursive: true });
-copyFileSync(new URL('../sim/tool.ts', import.meta.url), process.argv[2] + '/sim.js');
+mkdirSync(process.argv[2] + '/tools', { recursive: true });
+copyFileSync(new URL('../sim/tool.ts', import.meta.url), process.argv[2] + '/tools/sim.js');
 `;
 const clone = (name: string): string => path(`clone/${name}`);
 
@@ -63,7 +63,7 @@ beforeEach(async () => {
   await rm(path('clone'), { recursive: true, force: true });
   for (const name of ['scripts', 'src/cli', 'sim']) await mkdir(clone(name), { recursive: true });
   await cp(`${ROOT}scripts/prepare.mjs`, clone('scripts/prepare.mjs'));
-  await writeFile(clone('scripts/bundle-tools.mjs'), BUNDLER);
+  await writeFile(clone('scripts/bundle.mjs'), BUNDLER);
   await writeFile(clone('sim/tool.ts'), 'export const tool = 1;\n');
   await writeFile(path('npm-cli.js'), NPM);
   await writeFile(path('tsc'), TSC);

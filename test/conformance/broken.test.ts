@@ -1,6 +1,6 @@
 /**
  * The runner can fail: it must find every broken peer, and by the clause that it breaks. That an unbroken one
- * passes is `wire.test.ts`'s matter. All of them: GRAMLINE_BROKEN_PEERS=all.
+ * passes is `wire.test.ts`'s matter. All of them: GRAMLINE_CONFORMANCE=all.
  */
 
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -20,7 +20,7 @@ import { bundlePeer, clientCommand, nodeCommand, occurrences, Peer, randomSecret
 
 const PEERS_LEAST = 25;
 /** All of them take two cores a minute and a half: one in so many is judged, unless all are asked for. */
-const ONE_IN = process.env.GRAMLINE_BROKEN_PEERS === 'all' ? 1 : 5;
+const ONE_IN = process.env.GRAMLINE_CONFORMANCE === 'all' ? 1 : 5;
 /** Peers that run at once: most of their time they wait. */
 const PEERS_AT_ONCE = 8;
 /** Bundling, a process, and cases that wait for what never comes; on a busy machine. */

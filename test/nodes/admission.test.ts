@@ -1,7 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { seconds } from '../../src/base/units.ts';
+import { admissionProof } from '../../src/crypto/index.ts';
+import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import { JOINING_MAX, JOINING_MICROS_MAX } from '../../src/nodes/admission.ts';
+import { ADMISSION_ROLE } from '../../src/nodes/roles.ts';
 import {
+  admitQuery,
   decodeMessage,
   encodeMessage,
   isFailure,
@@ -11,7 +15,7 @@ import {
   ResultCode,
   whereToQuery,
 } from '../../src/wire/index.ts';
-import { FakeConnection, Hub } from './coordinator-support.ts';
+import { FakeConnection, HANDSHAKE_HASH, Hub, SECRET } from './coordinator-support.ts';
 
 const NODE_ID = new Uint8Array(16).fill(7);
 const OTHER_ID = new Uint8Array(16).fill(8);
@@ -82,6 +86,24 @@ describe('many nodes that come at once [MEM-6]', () => {
     await joined[5]!.close();
     await hub.pass(1);
     expect(await asks(101)).toBe(ResultCode.OK);
+  });
+
+  it('are told so by ADMIT, too, where more of them asked in time', async () => {
+    const connections = Array.from({ length: JOINING_MAX + 3 }, () => new FakeConnection());
+    const nonces: Uint8Array[] = [];
+    for (const [n, connection] of connections.entries()) {
+      hub.connect(connection);
+      const reply = decodeMessage(joinReply, (await connection.ask(QueryKind.JOIN, joinBody(idOf(n)))).body);
+      if (isFailure(reply)) throw new Error('no nonce');
+      nonces.push(reply.nonce);
+    }
+    const codes: number[] = [];
+    for (const [n, connection] of connections.entries()) {
+      const proof = admissionProof(nodeSuite, SECRET, HANDSHAKE_HASH, nonces[n]!, ADMISSION_ROLE);
+      codes.push((await connection.ask(QueryKind.ADMIT, encodeMessage(admitQuery, { proof }))).code);
+    }
+    expect(codes.filter((code) => code === ResultCode.OK)).toHaveLength(JOINING_MAX);
+    expect(codes.slice(JOINING_MAX)).toEqual([ResultCode.BUSY, ResultCode.BUSY, ResultCode.BUSY]);
   });
 
   it('do not wait for ever for nodes that say nothing', async () => {

@@ -179,7 +179,10 @@ export class ScriptedTransport implements Transport {
 }
 
 /** A client of that cluster, with its clock. */
-export function scriptedClient(answers: Answers) {
+export function scriptedClient({
+  coordinators = [HUB],
+  ...answers
+}: Answers & { coordinators?: readonly string[] }) {
   const clock = new VirtualClock();
   const transport = new ScriptedTransport(answers);
   let tokens = 0;
@@ -189,7 +192,7 @@ export function scriptedClient(answers: Answers) {
     entropy: { bytes: (count) => new Uint8Array(count).fill(++tokens), fraction: () => 0.5 },
     hashing: nodeHashing,
     compression: lz4Compression,
-    coordinators: [HUB],
+    coordinators,
     log: SILENT,
   });
   /** Runs the clock until `work` has settled; resolves to how, and how long it took. */

@@ -123,6 +123,19 @@ describe('an object that is removed', () => {
     expect([asked, transport.connections.length]).toEqual([2, 2]);
   });
 
+  it('is removed, too, when the shared state left open whether the first try did it', async () => {
+    let asked = 0;
+    const { client, finish } = scriptedClient({
+      coordinators: ['10.0.0.1:7400', '10.0.0.2:7400'],
+      answer: () => {
+        asked += 1;
+        return reply(asked === 1 ? ResultCode.IO : ResultCode.NOT_FOUND);
+      },
+    });
+    expect((await finish(client.rm(HASH))).error).toBeUndefined();
+    expect(asked).toBe(2);
+  });
+
   it('is not found when the first try says so', async () => {
     const { client, finish } = scriptedClient({ answer: () => reply(ResultCode.NOT_FOUND) });
     expect((await finish(client.rm(HASH))).error).toMatchObject({ code: 'GRAMLINE_NOT_FOUND' });

@@ -43,8 +43,8 @@ import {
   whereToQuery,
 } from '../../src/wire/index.ts';
 
-const SECRET = new Uint8Array(32).fill(2);
-const HANDSHAKE_HASH = new Uint8Array(32).fill(3);
+export const SECRET = new Uint8Array(32).fill(2);
+export const HANDSHAKE_HASH = new Uint8Array(32).fill(3);
 const CLUSTER_ID = new Uint8Array(16).fill(1);
 const NO_BYTES = new Uint8Array(0);
 const OBJECT_BYTES = 100;

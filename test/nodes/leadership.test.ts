@@ -171,6 +171,16 @@ describe('of several coordinators', () => {
     expect(leader()).not.toBe(first);
   });
 
+  it('what was begun in an epoch commits nothing in a later one of the same coordinator [LEAD-2]', async () => {
+    const first = leader();
+    const operations = [{ key: utf8('x'), value: utf8('1') }];
+    const old = first.leadership.writerOf(1);
+    expect(await outcome(old.commit([], operations))).toMatchObject({ ok: true });
+    await expect(first.leadership.writerOf(2).commit([], operations)).rejects.toMatchObject({
+      code: 'GRAMLINE_NOT_LEADER',
+    });
+  });
+
   it('a commit that is on its way when another begins to lead is refused by the epoch [LEAD-2]', async () => {
     const first = leader();
     // Asked while it leads; the request arrives long after.

@@ -3,7 +3,12 @@ import { toHex } from '../../src/base/bytes.ts';
 import { millis, seconds } from '../../src/base/units.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import { LOCK_PLACES_MAX } from '../../src/nodes/lock-queue.ts';
-import { LOCK_LEASE_MILLIS_MAX, LOCK_LEASE_MILLIS_MIN, Locks } from '../../src/nodes/locks.ts';
+import {
+  GIVEN_BACK_MAX,
+  LOCK_LEASE_MILLIS_MAX,
+  LOCK_LEASE_MILLIS_MIN,
+  Locks,
+} from '../../src/nodes/locks.ts';
 import { LOCK_END, LOCK_PREFIX } from '../../src/nodes/state-keys.ts';
 import {
   decodeMessage,
@@ -269,6 +274,46 @@ describe('giving a lock back [LOCK-5]', () => {
     expect((await lock(1)).code).toBe(ResultCode.EXPIRED);
     await sweep(seconds(60));
     expect((await lock(1)).code).toBe(ResultCode.OK);
+  });
+
+  it('counts for a LOCK that waits until an older place of its token is gone', async () => {
+    await lock(1, { leaseMillis: 1_000 });
+    await bench.pass(seconds(2));
+    let go = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    bench.instead.push(async (commit) => {
+      await gate;
+      return commit();
+    });
+    const late = lock(1);
+    await turn();
+    const given = unlock(1);
+    await turn();
+    go();
+    await given;
+    expect((await late).code).toBe(ResultCode.EXPIRED);
+    expect((await lock(2)).held).toBe(true);
+  });
+
+  it('is remembered of so many, however many strangers give back what they never had', async () => {
+    await lock(1);
+    await unlock(1);
+    for (let n = 0; n <= GIVEN_BACK_MAX; n++) {
+      const token = new Uint8Array(16);
+      new DataView(token.buffer).setUint32(0, n + 1);
+      const body = encodeMessage(unlockQuery, { name: 'z', token, fencing: 0 });
+      await ask((query) => locks.unlock('10.0.0.7', query), QueryKind.UNLOCK, body);
+    }
+    expect((await lock(1)).code).toBe(ResultCode.EXPIRED);
+    // The last of them counts, too; the first is forgotten.
+    const last = new Uint8Array(16);
+    new DataView(last.buffer).setUint32(0, GIVEN_BACK_MAX + 1);
+    const body = encodeMessage(lockQuery, {
+      ...{ name: 'z', token: last, shared: false, leaseMillis: LEASE_MILLIS, waitMillis: 0 },
+    });
+    expect((await ask((query) => locks.lock(query), QueryKind.LOCK, body)).code).toBe(ResultCode.EXPIRED);
   });
 
   it('waits for a place that is being made', async () => {

@@ -2,11 +2,20 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { MemoryStateStore } from '../../sim/memory-state-store.ts';
 import { VirtualClock } from '../../sim/virtual-clock.ts';
 import { micros, seconds } from '../../src/base/units.ts';
+import { MemberBook } from '../../src/nodes/member-book.ts';
 import { MemberFollower } from '../../src/nodes/member-follower.ts';
 import { ASKERS_MAX, MemberNews } from '../../src/nodes/member-news.ts';
-import { encodeMember, memberKey, Standing } from '../../src/nodes/member-record.ts';
+import {
+  decodeMemberOrder,
+  encodeMember,
+  encodeMemberOrder,
+  memberKey,
+  Standing,
+} from '../../src/nodes/member-record.ts';
 import { COLLECTED_KEPT_MAX, Membership } from '../../src/nodes/membership.ts';
-import type { IncomingQuery, Reply } from '../../src/nodes/ports.ts';
+import type { IncomingQuery, Reply, StateOperation } from '../../src/nodes/ports.ts';
+import { MEMBER_ORDER_KEY } from '../../src/nodes/state-keys.ts';
+import type { StateWriter } from '../../src/nodes/state-writer.ts';
 import { MEMBERS_MAX, NodeState, QueryKind, ResultCode } from '../../src/wire/index.ts';
 
 const STEPS_MAX = 100_000;
@@ -27,7 +36,7 @@ beforeEach(() => {
 function open(): void {
   const members = new Membership(undefined, state);
   members.follow();
-  news = new MemberNews(clock, members, () => state.revision);
+  news = new MemberNews(clock, members);
 }
 
 function ask(body: Uint8Array): Promise<Reply> {
@@ -59,7 +68,7 @@ async function set(n: number, standing: Standing | undefined, incarnation = 1): 
     },
     ...{
       sinceMillis: 0,
-      changed: state.revision + 1,
+      changed: decodeMemberOrder(state.get(MEMBER_ORDER_KEY)) + 1,
       quotaBytes: 1,
       freeBytes: 1,
       objects: 0,
@@ -68,7 +77,31 @@ async function set(n: number, standing: Standing | undefined, incarnation = 1): 
     },
   };
   const value = standing === undefined ? undefined : encodeMember(record);
-  await state.commit([], [{ key: memberKey(id(n)), value }]);
+  const number = { key: MEMBER_ORDER_KEY, value: encodeMemberOrder(record.changed) };
+  await state.commit([], [number, { key: memberKey(id(n)), value }]);
+}
+
+/** Members as a leader has them. */
+function leading(): Membership {
+  const members = new Membership(undefined, state);
+  members.follow();
+  members.lead(true);
+  return members;
+}
+
+/** A writer whose commits wait until they are let go. */
+function heldWriter(): { readonly writer: StateWriter; readonly release: () => void } {
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const commit: StateWriter['commit'] = (compare, operations) =>
+    released.then(() => state.commit(compare, operations));
+  return { writer: { commit }, release };
+}
+
+function unexpected(error: unknown): never {
+  throw error;
 }
 
 /** What `work` resolves to, within `span` of virtual time. */
@@ -132,7 +165,8 @@ describe('news of members [MEM-3]', () => {
 
   it('are told page by page, also of members that one commit changed, and nobody is left out', async () => {
     const count = 3 * MEMBERS_MAX;
-    const operations = [];
+    const changed = decodeMemberOrder(state.get(MEMBER_ORDER_KEY)) + 1;
+    const operations: StateOperation[] = [{ key: MEMBER_ORDER_KEY, value: encodeMemberOrder(changed) }];
     for (let n = 1; n <= count; n++) {
       const record = {
         ...{
@@ -145,7 +179,7 @@ describe('news of members [MEM-3]', () => {
         },
         ...{
           sinceMillis: 0,
-          changed: state.revision + 1,
+          changed,
           quotaBytes: 1,
           freeBytes: 1,
           objects: 0,
@@ -221,6 +255,58 @@ describe('news of members [MEM-3]', () => {
     news.close();
     const codes = new Set((await Promise.all(waiting)).map(({ code }) => code));
     expect(codes).toEqual(new Set([ResultCode.OK]));
+  });
+
+  it('reach who asked while they were on their way, and much else became durable before them', async () => {
+    await set(1, Standing.UP);
+    expect(await told()).toEqual(['n1 0']);
+    const { release, writer } = heldWriter();
+    const leader = leading();
+    const book = new MemberBook({ writer, state, members: leader }, unexpected);
+    const member = leader.get(id(1))!;
+    member.stand(Standing.FAILED, 0);
+    book.note(member);
+    // Objects that are put meanwhile.
+    for (let turn = 0; turn < 3; turn++) await state.commit([], [{ key: id(100 + turn), value: id(turn) }]);
+    expect(await told()).toEqual([]);
+    release();
+    await book.flush();
+    expect(await told()).toEqual(['n1 3']);
+  });
+
+  it('are told one after the other, also where one came through of which nobody knew', async () => {
+    await set(1, Standing.UP);
+    await set(2, Standing.UP);
+    await told();
+    await told();
+    const failures: unknown[] = [];
+    let late = async (): Promise<unknown> => undefined;
+    let isLate = true;
+    const writer: StateWriter = {
+      commit: async (compare, operations) => {
+        if (!isLate) return state.commit(compare, operations);
+        isLate = false;
+        late = () => state.commit(compare, operations);
+        throw new Error('no answer');
+      },
+    };
+    const leader = leading();
+    const book = new MemberBook({ writer, state, members: leader }, (error) => failures.push(error));
+    const stand = (n: number, standing: Standing): void => {
+      const member = leader.get(id(n))!;
+      member.stand(standing, 0);
+      book.note(member);
+    };
+    stand(1, Standing.DOWN);
+    await book.flush();
+    expect(failures).toHaveLength(1);
+    stand(2, Standing.FAILED);
+    // It takes effect after all, in front of what was numbered like it.
+    await late();
+    expect(await told()).toEqual(['n1 1']);
+    await book.flush();
+    const names = [...(await told()), ...(await told())];
+    expect(names).toContain('n2 3');
   });
 
   it('that nobody can read are MALFORMED', async () => {

@@ -37,6 +37,16 @@ describe('the queue of repair', () => {
     expect(takeAll(micros(NOW + 1))).toEqual([1]);
   });
 
+  it('has an object once, whatever its need was before', () => {
+    queue.addSurplus(hash(1), NOW);
+    queue.addMissing(hash(1), 1);
+    expect([queue.size, queue.missing, queue.surplus, queue.has(hash(1))]).toEqual([1, 1, 0, true]);
+    queue.addSurplus(hash(1), NOW);
+    expect([queue.size, queue.missing, queue.surplus]).toEqual([1, 0, 1]);
+    queue.remove(hash(1));
+    expect([queue.size, queue.has(hash(1))]).toEqual([0, false]);
+  });
+
   it('moves an object whose need has changed, and forgets one that has none', () => {
     queue.addMissing(hash(1), 1);
     queue.addMissing(hash(2), 1);

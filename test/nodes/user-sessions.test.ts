@@ -220,6 +220,20 @@ describe('the end of a user session [USR-4]', () => {
     expect(await read(1)).toMatchObject({ number: 1, data: '1' });
   });
 
+  it('does not wait for strangers', async () => {
+    await write(1, 1);
+    for (let second = 0; second < 9; second++) {
+      await sweep(seconds(1));
+      expect(await end(1, OTHER)).toBe(ResultCode.DENIED);
+    }
+    // Their questions are under way when the lifetime is over, each behind the one before.
+    const asked = Array.from({ length: 20 }, () => end(1, OTHER));
+    await sweep(seconds(1));
+    expect(await write(1, 2)).toBe(ResultCode.NOT_FOUND);
+    await Promise.all(asked);
+    expect(bench.events).toContain('a user session has ended');
+  });
+
   it('waits for a write that is under way', async () => {
     await write(1, 1);
     let go = (): void => undefined;

@@ -165,7 +165,8 @@ export function describeStateStore(
     test('a commit sees the commits before it, in the order of the calls', async () => {
       const { store } = await open();
       const first = store.revision + 1;
-      const turns = 2500;
+      // Of commits on one key, etcd takes one after the other.
+      const turns = countsCommits ? 2500 : 500;
       const results = await Promise.all(
         Array.from({ length: turns }, (_, turn) =>
           store.commit(
@@ -230,7 +231,7 @@ export function describeStateStore(
             expect(found.map(([, value]) => value)).toEqual(expected.map((name) => twin.get(name)));
           },
         ),
-        { numRuns: 50 },
+        { numRuns: countsCommits ? 50 : 15 },
       );
     });
 

@@ -70,8 +70,8 @@ export const brokenTenures: readonly BrokenPeer[] = [
     name: 'takes tokens again that were given back',
     caughtBy: 'LOCK-5',
     file: 'src/nodes/locks.ts',
-    find: 'if (this.#givenBack.get(tokenOf(message.name, tokenHash)) !== undefined) {',
-    replace: 'if (tokenHash.length === 0) {',
+    find: 'const isSpent = this.#givenBack.get(token) !== undefined || this.#unknown.get(token) !== undefined;',
+    replace: 'const isSpent = token.length === 0;',
   },
   {
     name: 'takes leases of any length',
