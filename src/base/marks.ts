@@ -79,6 +79,7 @@ export const MARKS = {
   'session-denied': 'a user session is asked for with a wrong token',
   'session-expired': 'a user session ends by time',
   'session-idle': 'a session ends because nothing is heard from its peer',
+  'session-pushed-again': 'a write of a user session waits for the shared state, and is pushed again',
   'session-refused': 'a session ends because the port at its peer is closed',
   'session-write-repeated': 'a user session is told again what it was told before',
   'settle-drop': 'a stored object will never be committed',

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { type GramlineError, isGramlineError } from '../base/errors.ts';
-import type { ClusterRepair, ClusterStatus, ObjectPlaces, Replica } from '../nodes/client.ts';
+import type { ClusterStatus, ObjectPlaces, Replica } from '../nodes/client.ts';
 import { NodeState } from '../wire/index.ts';
 import { parseHashArgument, parseSize } from './arguments.ts';
 import { ExitCode } from './failures.ts';
@@ -64,8 +64,14 @@ async function events(options: ClusterOptions): Promise<void> {
   const interruption = new Interruption(ExitCode.DONE);
   const { signal } = interruption;
   await withOpenClient(options, async (client) => {
+    // A node that goes to a new leader is told of again, and nothing has changed for whoever looks.
+    const known = new Map<string, string>();
     try {
       for await (const { id, name, address, incarnation, state } of client.members({ signal })) {
+        const now = `${name} ${address} ${incarnation} ${state}`;
+        if (known.get(id) === now) continue;
+        if (state === NodeState.GONE) known.delete(id);
+        else known.set(id, now);
         const at = new Date().toISOString();
         const named = STATE_NAMES[state];
         if (options.json === true) printJson({ at, node: name, id, address, incarnation, state: named });
@@ -201,13 +207,14 @@ function statusText(cluster: ClusterStatus): string {
   else lines.push('', nodesTable(cluster), '');
   const { objects, bytes, revision } = cluster;
   lines.push(`${formatCount(objects, 'object')}, ${formatBytes(bytes)}, revision ${revision}`);
-  const { repair } = cluster;
-  if (repair !== undefined) lines.push(repairText(repair));
+  lines.push(`repair: ${repairText(cluster)}`);
   return lines.join('\n');
 }
 
-/** One line: what is lacking, what is done about it, and whether that is all. */
-function repairText({ missing, copying, surplus, scanning }: ClusterRepair): string {
+/** What is lacking, what is done about it, and whether that is all. */
+function repairText({ repair, nodes }: ClusterStatus): string {
+  if (repair === undefined) return 'not known yet';
+  const { missing, copying, surplus, scanning } = repair;
   const parts: string[] = [];
   if (missing > 0) {
     const lack = `${formatCount(missing, 'object')} ${missing === 1 ? 'lacks' : 'lack'} replicas`;
@@ -216,7 +223,9 @@ function repairText({ missing, copying, surplus, scanning }: ClusterRepair): str
   if (copying > 0) parts.push(`${copying} being copied or checked`);
   if (surplus > 0) parts.push(`${formatCount(surplus, 'object')} with replicas to take away`);
   if (scanning) parts.push('looking for more');
-  return `repair: ${parts.length === 0 ? 'nothing to do' : parts.join(', ')}`;
+  if (parts.length > 0) return parts.join(', ');
+  // What a node held that failed a moment ago is copied only when it stays away.
+  return nodes.every(({ state }) => state === NodeState.UP) ? 'nothing to do' : 'nothing to do now';
 }
 
 function nodesTable(cluster: ClusterStatus): string {

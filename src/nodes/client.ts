@@ -23,7 +23,7 @@ import {
   whereToReply,
 } from '../wire/index.ts';
 import { ClientLocks, type HeldLock, type LockOptions } from './client-lock.ts';
-import { openSession, type SessionOptions, type UserSession } from './client-session.ts';
+import { openSession, type SessionOptions, type UserSession, type WatchedSession } from './client-session.ts';
 import { askStatus, type ClusterStatus } from './client-status.ts';
 import { ConnectionCache, closedError } from './connection-cache.ts';
 import { CoordinatorAsker } from './coordinator-asker.ts';
@@ -123,6 +123,7 @@ export class Client {
   readonly #puts = new Map<Promise<PutResult>, AbortController>();
   readonly #releases = new Set<Promise<unknown>>();
   readonly #locks: ClientLocks;
+  readonly #watchedSessions = new Set<WatchedSession>();
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions) {
@@ -304,7 +305,7 @@ export class Client {
    *   GRAMLINE_INVALID, GRAMLINE_BUSY, GRAMLINE_NO_COORDINATOR, the signal's reason
    */
   session(options: SessionOptions = {}): Promise<UserSession> {
-    return openSession(this.#asking, options);
+    return openSession({ ...this.#asking, watched: this.#watchedSessions }, options);
   }
 
   /** The cluster as a coordinator sees it. */
@@ -345,6 +346,7 @@ export class Client {
 
   async #close(): Promise<void> {
     for (const stop of this.#puts.values()) stop.abort(closedError());
+    for (const session of [...this.#watchedSessions]) session.stop();
     const released = new AbortController();
     void Promise.all([this.#released(), this.#locks.close()]).then(() => released.abort());
     await sleep(this.#options.clock, CLOSE_RELEASE_MICROS, released.signal);

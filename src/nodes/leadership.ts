@@ -25,7 +25,7 @@ import type {
   StateOperation,
   StateStore,
 } from './ports.ts';
-import { sleep } from './roles.ts';
+import { sleep, toldSeldom } from './roles.ts';
 import { COORDINATOR_END, COORDINATOR_PREFIX, EPOCH_KEY, isBehind, LEADER_KEY } from './state-keys.ts';
 import type { StateWriter } from './state-writer.ts';
 
@@ -99,10 +99,14 @@ export class Leadership {
   /** Wakes the loop: the leader has changed. */
   #wake = new AbortController();
   #running: Promise<void> | undefined;
+  readonly #tellFailure: (error: unknown) => void;
 
   constructor(options: LeadershipOptions) {
     this.#options = options;
-    const { state, entropy } = options;
+    const { state, entropy, clock, log } = options;
+    this.#tellFailure = toldSeldom(clock, (reason) =>
+      log.warn('the shared state does not answer', { reason }),
+    );
     this.#id = entropy.bytes(ID_BYTES);
     this.#leaseMicros = state.isShared ? LEADER_LEASE_MICROS : LONE_LEASE_MICROS;
     this.#leader = decodeLeader(state.get(LEADER_KEY));
@@ -294,6 +298,8 @@ export class Leadership {
 
   async #campaign(): Promise<void> {
     const { state, log, address } = this.#options;
+    // Somebody leads whose record this version cannot read.
+    if (state.get(LEADER_KEY) !== undefined) return;
     const before = state.get(EPOCH_KEY);
     const epoch = (before === undefined ? 0 : new Reader(before).u48()) + 1;
     const record = encodeLeader({ epoch, id: this.#id, address });
@@ -337,8 +343,7 @@ export class Leadership {
   }
 
   #onFailure(error: unknown): void {
-    if (this.#stop.signal.aborted) return;
-    this.#options.log.warn('the shared state does not answer', { reason: String(error) });
+    if (!this.#stop.signal.aborted) this.#tellFailure(error);
   }
 }
 

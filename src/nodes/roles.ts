@@ -27,6 +27,8 @@ export const SOON_RETRY_MILLIS = 100;
 
 /** The same failure is told again after this. */
 const TOLD_AGAIN_MICROS: Micros = seconds(30);
+/** Reasons that are remembered for that. */
+const REASONS_MAX = 16;
 
 /** Answers BUSY with the time after which to try again [MSG-10]. */
 export function replyBusy(query: IncomingQuery, retryMillis: number = BUSY_RETRY_MILLIS): void {
@@ -185,13 +187,15 @@ export class StallWatch {
   }
 }
 
-/** Tells why something failed, the same reason every now and then: what fails every second needs no line every second. */
+/** Tells each reason, and again only when it is still one after a while: what fails is tried again and again. */
 export function toldSeldom(clock: Clock, tell: (reason: string) => void): (error: unknown) => void {
-  let last: { readonly reason: string; readonly at: Micros } | undefined;
+  const told = new Map<string, Micros>();
   return (error) => {
     const reason = String(error);
-    if (last?.reason === reason && clock.now() < micros(last.at + TOLD_AGAIN_MICROS)) return;
-    last = { reason, at: clock.now() };
+    const at = told.get(reason);
+    if (at !== undefined && clock.now() < micros(at + TOLD_AGAIN_MICROS)) return;
+    if (told.size >= REASONS_MAX) told.clear();
+    told.set(reason, clock.now());
     tell(reason);
   };
 }

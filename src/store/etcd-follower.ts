@@ -38,6 +38,8 @@ const WATCH_LAG_MILLIS_MAX = 1_000;
 const WATCH_OPEN_MILLIS_MAX = 2_000;
 /** At the start the mirror is current by then. */
 const START_MILLIS_MAX = 10_000;
+/** What still goes wrong is told again after this. */
+const TOLD_AGAIN_MILLIS = 30_000;
 /** Changes that are read anew and take effect together; more of them do so in pieces. */
 export const READ_CHANGES_MAX = 16_384;
 
@@ -68,6 +70,10 @@ export class EtcdFollower {
   /** When the last probe was asked that was answered, and whether the latest one was. */
   #probedAt = Number.NEGATIVE_INFINITY;
   #isAnswered = false;
+  /** It answered before, and does not now. */
+  #isAway = false;
+  /** What went wrong, and when that was told last: there are few such things. */
+  readonly #toldAt = new Map<string, number>();
   /** What a probe said that the mirror has not got to, and since when. */
   #behind: { readonly revision: number; readonly since: number } | undefined;
   #isComparing = false;
@@ -185,11 +191,14 @@ export class EtcdFollower {
         const revision = revisionOf(await this.#client.ask('/v3/kv/range', body, limits));
         if (revision < known) throw olderState();
         this.#probedAt = askedAt;
+        if (this.#isAway) this.#log?.info('etcd answers again', { etcd: this.#client.where });
+        this.#isAway = false;
         this.#isAnswered = true;
         void this.#compare(revision, watch);
       } catch (error) {
         if (isOwnBug(error)) throw error;
         if (this.#isAnswered) this.#tell('etcd does not answer', error);
+        this.#isAway ||= this.#isAnswered;
         this.#isAnswered = false;
       }
       if (this.#isProbeDue) continue;
@@ -352,6 +361,10 @@ export class EtcdFollower {
   }
 
   #tell(what: string, error: unknown): void {
+    const now = performance.now();
+    // While etcd is away the watch breaks again and again.
+    if (now < (this.#toldAt.get(what) ?? Number.NEGATIVE_INFINITY) + TOLD_AGAIN_MILLIS) return;
+    this.#toldAt.set(what, now);
     const reason = error instanceof GramlineError ? error.message : reasonOf(error);
     this.#log?.warn(`${what}: ${reason}`, { etcd: this.#client.where });
   }

@@ -2,10 +2,13 @@
 
 import { describe, expect, it } from 'vitest';
 import { SimCluster } from '../../sim/cluster.ts';
+import { VirtualClock } from '../../sim/virtual-clock.ts';
 import { utf8 } from '../../src/base/bytes.ts';
 import { millis, seconds } from '../../src/base/units.ts';
 import type { HeldLock } from '../../src/nodes/client.ts';
 import { CLIENT_LOCKS_MAX } from '../../src/nodes/client-lock.ts';
+import { openSession, SESSIONS_WATCHED_MAX, type WatchedSession } from '../../src/nodes/client-session.ts';
+import { ResultCode } from '../../src/wire/index.ts';
 
 async function clusterOf(coordinators: number): Promise<SimCluster> {
   const cluster = new SimCluster({ seed: 5, coordinators, nodes: 0 });
@@ -133,6 +136,87 @@ describe('a user session of a client', () => {
     const { data, number, remainingSeconds } = await cluster.drive(session.read());
     expect([textOf(data), number, remainingSeconds]).toEqual(['19', 21, 3_600]);
     await cluster.close();
+  });
+
+  it('holds what is written while the shared state is away, and pushes it in order when that is back', async () => {
+    const cluster = await clusterOf(3);
+    const session = await cluster.drive(cluster.client().role.session());
+    cluster.engine!.setDown(true);
+    await cluster.pass(seconds(5));
+    const writes = ['one', 'two', 'three'].map((text) => session.write(utf8(text)));
+    const durable: number[] = [];
+    for (const [index, write] of writes.entries()) void write.then(() => durable.push(index));
+    expect([textOf(session.data), session.pending, session.number]).toEqual(['three', 3, 1]);
+    await cluster.pass(seconds(40));
+    expect([textOf(session.data), session.pending, durable]).toEqual(['three', 3, []]);
+    cluster.engine!.setDown(false);
+    await cluster.drive(Promise.all(writes), seconds(60));
+    expect([durable, session.pending, session.number]).toEqual([[0, 1, 2], 0, 4]);
+    expect(textOf((await cluster.drive(session.read())).data)).toBe('three');
+    await cluster.close();
+  });
+
+  it('says what is durable again when a write that was held is given up', async () => {
+    const cluster = await clusterOf(3);
+    const session = await cluster.drive(cluster.client().role.session({ data: utf8('first') }));
+    cluster.engine!.setDown(true);
+    await cluster.pass(seconds(5));
+    const stop = new AbortController();
+    const writes = [session.write(utf8('one')), session.write(utf8('two'), { signal: stop.signal })];
+    const [first, second] = writes.map((write) => write.catch((error: unknown) => error));
+    stop.abort(new Error('enough'));
+    // It need not wait for its turn.
+    expect(await second).toMatchObject({ message: 'enough' });
+    expect(session.pending).toBe(1);
+    cluster.engine!.setDown(false);
+    expect(await cluster.drive(first!, seconds(60))).toBeUndefined();
+    expect([textOf(session.data), session.pending]).toEqual(['one', 0]);
+    await cluster.close();
+  });
+
+  it('gives a write up when the lifetime is over before there is a coordinator', async () => {
+    const cluster = await clusterOf(3);
+    const session = await cluster.drive(cluster.client().role.session({ lifetimeSeconds: 15 }));
+    cluster.engine!.setDown(true);
+    const write = session.write(utf8('late'));
+    await expect(cluster.drive(write, seconds(60))).rejects.toMatchObject({ retryable: true });
+    await cluster.close();
+  });
+
+  it('tells that it has ended, by its lifetime or by somebody else', async () => {
+    const cluster = await clusterOf(1);
+    const client = cluster.client().role;
+    const session = await cluster.drive(client.session({ lifetimeSeconds: 10 }));
+    const other = await cluster.drive(client.session({ lifetimeSeconds: 10 }));
+    const [gone, ended] = [session.signal, other.signal];
+    await cluster.pass(seconds(8));
+    await cluster.drive(session.write(utf8('again')));
+    const again = await cluster.drive(cluster.client().role.session({ resume: other.token }));
+    await cluster.drive(again.end());
+    await cluster.pass(seconds(6));
+    // What was written lasts; what another handle ended is found out when it would have ended.
+    expect([gone.aborted, ended.aborted]).toEqual([false, true]);
+    await cluster.pass(seconds(9));
+    expect(gone.reason).toMatchObject({ code: 'GRAMLINE_EXPIRED' });
+    await expect(session.write(utf8('more'))).rejects.toMatchObject({ code: 'GRAMLINE_NOT_FOUND' });
+    expect(again.signal.aborted).toBe(true);
+    await cluster.close();
+  });
+
+  it('is watched of so many of one client; one more is refused', async () => {
+    const others = Array.from({ length: SESSIONS_WATCHED_MAX - 1 }, () => ({ stop: () => undefined }));
+    const context = {
+      clock: new VirtualClock(),
+      entropy: { bytes: (count: number) => new Uint8Array(count), fraction: () => 0.5 },
+      ask: async () => ({ reply: { code: ResultCode.OK, body: new Uint8Array(0) }, tries: 1 }),
+      watched: new Set<WatchedSession>(others),
+    };
+    const [last, more] = [await openSession(context, {}), await openSession(context, {})];
+    expect(last.signal.aborted).toBe(false);
+    expect(() => more.signal).toThrowError(expect.objectContaining({ code: 'GRAMLINE_BUSY' }));
+    await last.end();
+    expect(last.signal.aborted).toBe(true);
+    expect(more.signal.aborted).toBe(false);
   });
 
   it('ends, and cannot be read or taken up any more [USR-4]', async () => {

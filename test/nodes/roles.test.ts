@@ -20,17 +20,26 @@ describe('a busy peer', () => {
 });
 
 describe('a failure that comes again and again', () => {
-  it('is told at first, when it is another one, and every now and then', async () => {
+  it('is told at first, each reason once, and every now and then', async () => {
     const clock = new VirtualClock();
     const told: string[] = [];
     const tell = toldSeldom(clock, (reason) => told.push(reason));
     for (const reason of ['a', 'a', 'b', 'b', 'a']) tell(reason);
-    expect(told).toEqual(['a', 'b', 'a']);
+    expect(told).toEqual(['a', 'b']);
     await clock.run({ untilMicros: seconds(29), stepsMax: 10 });
     tell('a');
-    expect(told).toHaveLength(3);
+    expect(told).toHaveLength(2);
     await clock.run({ untilMicros: seconds(30), stepsMax: 10 });
     tell('a');
-    expect(told).toHaveLength(4);
+    expect(told).toEqual(['a', 'b', 'a']);
+  });
+
+  it('is remembered of so many', () => {
+    const told: string[] = [];
+    const tell = toldSeldom(new VirtualClock(), (reason) => told.push(reason));
+    for (let n = 0; n < 17; n++) tell(`${n}`);
+    tell('16');
+    tell('0');
+    expect(told).toHaveLength(18);
   });
 });
