@@ -48,7 +48,15 @@ import type {
 } from './ports.ts';
 import { NO_REPAIR, type RepairStatus } from './repair.ts';
 import { type RepairReport, readRepair, reportOf } from './repair-record.ts';
-import { answer, answerNow, readQuery, replyBusy, SOON_RETRY_MILLIS, sleep } from './roles.ts';
+import {
+  answer,
+  answerNow,
+  readQuery,
+  replyBusy,
+  SOON_RETRY_MILLIS,
+  sleep,
+  withFewWarnings,
+} from './roles.ts';
 import { inOrder, statusPage } from './status-page.ts';
 import { readUserSession } from './user-session-record.ts';
 
@@ -122,6 +130,8 @@ export class Coordinator {
   readonly #members: Membership;
   readonly #locator: Locator;
   readonly #news: MemberNews;
+  /** For what strangers can cause. */
+  readonly #strangers: Log;
   readonly #stop = new AbortController();
   readonly #stopFollowing: () => void;
   #leadership!: Leadership;
@@ -146,6 +156,7 @@ export class Coordinator {
       refuse: (query) => this.#refuse(query),
     });
     this.#news = new MemberNews(clock, this.#members);
+    this.#strangers = withFewWarnings(clock, options.log);
   }
 
   /** Opens the front port, and leads where nobody does. Rejects with GRAMLINE_IN_USE when the port is taken. */
@@ -314,7 +325,7 @@ export class Coordinator {
 
   /** [LEAD-11] What is not known here may be known to the leader. */
   #readUserSession(connection: Connection, query: IncomingQuery): void {
-    const isRead = readUserSession(query, connection.peerHost, this.#options);
+    const isRead = readUserSession(query, connection.peerHost, { ...this.#options, log: this.#strangers });
     if (isRead) return;
     if (this.isLeading) query.reply(ResultCode.NOT_FOUND);
     else this.#refuse(query);

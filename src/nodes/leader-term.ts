@@ -29,7 +29,7 @@ import {
 import { Admission } from './admission.ts';
 import type { Catalog } from './catalog.ts';
 import { hasReplica } from './catalog-entry.ts';
-import { collectAbsent } from './collecting.ts';
+import { Collecting } from './collecting.ts';
 import type { DeletionOrder } from './deletions.ts';
 import { LIVENESS_MICROS, lookAfter } from './liveness.ts';
 import { LOAD_RECORD_MICROS, MemberBook } from './member-book.ts';
@@ -390,7 +390,7 @@ export class LeaderTerm {
       if (this.#book.size > 0) await this.#book.flush();
       await this.#admission.retryDeletions();
     };
-    const collecting = { ...this.#options, book: this.#book, pace: this.#pace, signal };
+    const collecting = new Collecting({ ...this.#options, book: this.#book, pace: this.#pace, signal });
     const pause = async (): Promise<boolean> => {
       await sleep(clock, micros(0), signal);
       return signal.aborted;
@@ -400,7 +400,7 @@ export class LeaderTerm {
     void every(clock, LOAD_RECORD_MICROS, signal, () => this.#book.noteLoads(members.all), onFailure);
     const repairs = new RepairBook(this.#options.writer, this.#options.epoch);
     void every(clock, LOAD_RECORD_MICROS, signal, () => repairs.note(this.repair), onFailure);
-    void every(clock, COLLECT_SWEEP_MICROS, signal, () => collectAbsent(collecting), onFailure);
+    void every(clock, COLLECT_SWEEP_MICROS, signal, () => collecting.sweep(), onFailure);
     void every(
       clock,
       TOMBSTONE_SWEEP_MICROS,

@@ -12,7 +12,7 @@ import {
   notLeaderReply,
   ResultCode,
 } from '../wire/index.ts';
-import type { CallOptions, Clock, Connection, IncomingQuery, Reply, Timer } from './ports.ts';
+import type { CallOptions, Clock, Connection, IncomingQuery, Log, Reply, Timer } from './ports.ts';
 import { resultCodeOf, resultError } from './results.ts';
 
 /** What the two sides of an admission prove to be, each in its own words [ADM-1] [ADM-8]. */
@@ -29,6 +29,8 @@ export const SOON_RETRY_MILLIS = 100;
 const TOLD_AGAIN_MICROS: Micros = seconds(30);
 /** Reasons that are remembered for that. */
 const REASONS_MAX = 16;
+/** Warnings of what strangers cause that are told in that time. */
+export const WARNINGS_MAX = 16;
 
 /** Answers BUSY with the time after which to try again [MSG-10]. */
 export function replyBusy(query: IncomingQuery, retryMillis: number = BUSY_RETRY_MILLIS): void {
@@ -197,6 +199,24 @@ export function toldSeldom(clock: Clock, tell: (reason: string) => void): (error
     if (told.size >= REASONS_MAX) told.clear();
     told.set(reason, clock.now());
     tell(reason);
+  };
+}
+
+/** A log whose warnings are told so many in a while, for what strangers can cause; then how many there were besides. */
+export function withFewWarnings(clock: Clock, log: Log): Log {
+  let since = clock.now();
+  let count = 0;
+  return {
+    info: (message, fields) => log.info(message, fields),
+    error: (message, fields) => log.error(message, fields),
+    warn(message, fields) {
+      if (clock.now() >= micros(since + TOLD_AGAIN_MICROS)) {
+        if (count > WARNINGS_MAX) log.warn('warnings were left out', { count: count - WARNINGS_MAX });
+        [since, count] = [clock.now(), 0];
+      }
+      count += 1;
+      if (count <= WARNINGS_MAX) log.warn(message, fields);
+    },
   };
 }
 

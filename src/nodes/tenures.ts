@@ -4,7 +4,7 @@ import { type Micros, seconds } from '../base/units.ts';
 import { QueryKind, ResultCode } from '../wire/index.ts';
 import { Locks, type LocksOptions } from './locks.ts';
 import type { Connection, IncomingQuery } from './ports.ts';
-import { every } from './roles.ts';
+import { every, withFewWarnings } from './roles.ts';
 import { UserSessions } from './user-sessions.ts';
 
 /** What has ended is looked for this often; asking about it looks at once. */
@@ -17,9 +17,10 @@ export class Tenures {
 
   /** Begins an epoch with what the state says. */
   constructor(options: LocksOptions) {
-    this.#locks = new Locks(options);
-    this.#userSessions = new UserSessions(options);
     const { clock, log } = options;
+    const cautious = { ...options, log: withFewWarnings(clock, log) };
+    this.#locks = new Locks(cautious);
+    this.#userSessions = new UserSessions(cautious);
     const { signal } = this.#stop;
     const onFailure = (error: unknown): void => {
       if (!signal.aborted) log.warn('what has ended is not removed yet', { reason: String(error) });

@@ -20,7 +20,7 @@ export function newerFormat(where: string, format: number): GramlineError {
 export function olderFormat(where: string, format: number): GramlineError {
   return new GramlineError(
     'GRAMLINE_INVALID',
-    `The state in ${where} has format ${format}, and this Gramline reads format ${STATE_FORMAT} only. Start with an empty state: nodes tell what they hold, and nothing is lost.`,
+    `The state in ${where} has format ${format}, and this Gramline reads format ${STATE_FORMAT} only. Start with an empty state: nodes tell which objects they hold. What was put a minute before, how many replicas each object was to have, locks and user sessions are not known there.`,
   );
 }
 

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../sim/virtual-clock.ts';
 import { seconds } from '../../src/base/units.ts';
-import { RETRY_MILLIS_MAX, retryMillisOf, toldSeldom } from '../../src/nodes/roles.ts';
+import {
+  RETRY_MILLIS_MAX,
+  retryMillisOf,
+  toldSeldom,
+  WARNINGS_MAX,
+  withFewWarnings,
+} from '../../src/nodes/roles.ts';
 import { busyReply, encodeMessage, ResultCode } from '../../src/wire/index.ts';
 
 describe('a busy peer', () => {
@@ -41,5 +47,22 @@ describe('a failure that comes again and again', () => {
     tell('16');
     tell('0');
     expect(told).toHaveLength(18);
+  });
+});
+
+describe('warnings that strangers can cause', () => {
+  it('are told so many in a while, and then how many there were besides', async () => {
+    const clock = new VirtualClock();
+    const told: string[] = [];
+    const note = (message: string, fields?: object): void => {
+      told.push(fields === undefined ? message : `${message} ${JSON.stringify(fields)}`);
+    };
+    const log = withFewWarnings(clock, { info: note, warn: note, error: note });
+    for (let n = 0; n < WARNINGS_MAX + 5; n++) log.warn('no');
+    expect(told).toHaveLength(WARNINGS_MAX);
+    log.info('other');
+    await clock.run({ untilMicros: seconds(31), stepsMax: 10 });
+    log.warn('no');
+    expect(told.slice(WARNINGS_MAX)).toEqual(['other', 'warnings were left out {"count":5}', 'no']);
   });
 });
