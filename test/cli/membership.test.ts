@@ -50,7 +50,7 @@ it(
     env.GRAMLINE_COORDINATORS = JSON.parse(await hub.says(/^\{.*\}$/m)).address;
     const [one, two] = await Promise.all([startNode('one'), startNode('two')]);
     const events = new Started(['events', '--json'], { env });
-    await events.says(/"node":"(?:one|two)"[^]*"node":"(?:one|two)"/);
+    await events.says(/"node":"(?:one|two)"[\s\S]*"node":"(?:one|two)"/);
     expect(told(events).sort()).toEqual(['one up', 'two up']);
 
     await writeFile(path('file'), 'what is kept');
