@@ -34,7 +34,7 @@ import { VirtualNetwork } from './virtual-network.ts';
 export { contentOf, hashOf } from './content.ts';
 export { COORDINATOR_ADDRESS, COORDINATOR_IP, SimClient, type SimMachine, SimNode } from './machines.ts';
 
-/** Memory is sampled once in so many datagrams: about as often as something happens. */
+/** Memory is sampled once in so many datagrams, or sessions if they are more: about as often as something happens. */
 const DATAGRAMS_PER_SAMPLE = 32;
 /** Events of one drive: more is a storm in the code under test. */
 export const STEPS_MAX = 5_000_000;
@@ -125,7 +125,7 @@ export class SimCluster {
   readonly clients: SimClient[] = [];
   readonly options: SimClusterOptions;
   readonly suite: Suite;
-  #datagrams = 0;
+  #datagramsToSample = DATAGRAMS_PER_SAMPLE;
 
   constructor(options: SimClusterOptions) {
     this.options = options;
@@ -138,8 +138,10 @@ export class SimCluster {
     this.suite = this.nonces.watch(bestSuite());
     this.network.tap((from, to, bytes) => {
       this.trace.onDatagram(from, to, bytes);
-      this.#datagrams += 1;
-      if (this.#datagrams % DATAGRAMS_PER_SAMPLE === 0) this.sampleMemory();
+      this.#datagramsToSample -= 1;
+      if (this.#datagramsToSample > 0) return;
+      const sessions = this.sampleMemory();
+      this.#datagramsToSample = Math.max(DATAGRAMS_PER_SAMPLE, sessions);
     });
     const coordinators = options.coordinators ?? 1;
     if (coordinators > 1)
@@ -252,11 +254,15 @@ export class SimCluster {
     }
   }
 
-  sampleMemory(): void {
-    for (const machine of this.machines) {
-      if (machine.transport === undefined) continue;
-      checkMemory(this.violations, machine.name, sampleMemory(machine.transport, this.sessions));
+  /** Holds what all machines have in memory against the limits; the number of sessions that it looked at. */
+  sampleMemory(): number {
+    let sessions = 0;
+    for (const { name, transport } of this.machines) {
+      if (transport === undefined) continue;
+      checkMemory(this.violations, name, sampleMemory(transport, this.sessions));
+      sessions += transport.connections.size;
     }
+    return sessions;
   }
 
   /** No object of any store is half there. */

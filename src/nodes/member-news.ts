@@ -18,7 +18,7 @@ import {
   NodeState,
   ResultCode,
 } from '../wire/index.ts';
-import type { Member, Membership } from './membership.ts';
+import type { LastChange, Membership } from './membership.ts';
 import type { Clock, IncomingQuery } from './ports.ts';
 import { readQuery, replyBusy } from './roles.ts';
 
@@ -38,9 +38,7 @@ export class MemberNews {
     this.#clock = clock;
     this.#members = members;
     members.onChanged(() => {
-      const newest = this.#newest();
-      for (const [finish, message] of [...this.#waiting])
-        if (this.#mustBeginAnew(message) || isNewer(message, newest)) finish();
+      for (const [finish, message] of [...this.#waiting]) if (this.#isNews(message)) finish();
     });
   }
 
@@ -64,9 +62,8 @@ export class MemberNews {
 
   /** Resolves when there is something to tell, or nothing to wait for any more. */
   #news(message: MembersQuery): Promise<void> {
-    const isNews = this.#mustBeginAnew(message) || isNewer(message, this.#newest());
     const waitMicros = micros(Math.min(WAIT_MICROS_MAX, message.waitMillis * 1_000));
-    if (isNews || waitMicros === 0 || this.#isClosed) return Promise.resolve();
+    if (this.#isNews(message) || waitMicros === 0 || this.#isClosed) return Promise.resolve();
     return new Promise((resolve) => {
       const finish = (): void => {
         timer.cancel();
@@ -78,36 +75,24 @@ export class MemberNews {
     });
   }
 
+  /** Whether an asker must hear of something. */
+  #isNews(message: MembersQuery): boolean {
+    const newest = this.#members.changes.at(-1);
+    return this.#mustBeginAnew(message) || (newest !== undefined && isBehind(message, newest));
+  }
+
   /** [MEM-3] Who was collected since may not all be known any more; who does not wait is just listing all. */
   #mustBeginAnew({ after, waitMillis }: MembersQuery): boolean {
     return waitMillis > 0 && after < this.#members.forgottenUpTo;
   }
 
-  /** The last change that is known here. */
-  #newest(): Place | undefined {
-    const { all, collected } = this.#members;
-    let newest: Place | undefined;
-    for (const place of all) if (isLater(place, newest)) newest = place;
-    for (const { changed, last } of collected) {
-      const place = { changed, nodeId: last.nodeId };
-      if (isLater(place, newest)) newest = place;
-    }
-    return newest;
-  }
-
   /** As many as fit one reply, in the order of their changes. */
   #page(place: MembersQuery): MemberChange[] {
-    const { all, collected } = this.#members;
-    const changes = [
-      ...all.map((member) => changeOf(member, member.changed, member.state)),
-      ...collected.map(({ changed, last }) => changeOf(last, changed, NodeState.GONE)),
-    ];
-    const news = changes
-      .filter(({ changed, nodeId }) => isBehind(place, changed, nodeId))
-      .sort((left, right) => left.changed - right.changed || Buffer.compare(left.nodeId, right.nodeId));
+    const { changes } = this.#members;
     const page: MemberChange[] = [];
     let room = BODY_BYTES_MAX - MEMBERS_FIXED_BYTES;
-    for (const change of news) {
+    for (let index = firstBehind(changes, place); index < changes.length; index++) {
+      const change = asTold(changes[index]!);
       room -= memberChangeSize(change);
       if (room < 0 || page.length === MEMBERS_MAX) break;
       page.push(change);
@@ -116,34 +101,23 @@ export class MemberNews {
   }
 }
 
-function changeOf(
-  { nodeId, incarnation, name, address }: Member,
-  changed: number,
-  state: NodeState,
-): MemberChange {
-  return { changed, nodeId, incarnation, state, name, address };
+function asTold({ changed, member, isGone }: LastChange): MemberChange {
+  const { nodeId, incarnation, name, address } = member;
+  return { changed, nodeId, incarnation, state: isGone ? NodeState.GONE : member.state, name, address };
 }
 
-/** A place in the order of changes. */
-interface Place {
-  readonly changed: number;
-  readonly nodeId: Uint8Array;
+/** Whether a change stands behind the place that an asker knows. */
+function isBehind({ after, afterId }: MembersQuery, { changed, member }: LastChange): boolean {
+  return changed > after || (changed === after && Buffer.compare(member.nodeId, afterId) > 0);
 }
 
-function isLater(place: Place, than: Place | undefined): boolean {
-  return (
-    than === undefined ||
-    place.changed > than.changed ||
-    (place.changed === than.changed && Buffer.compare(place.nodeId, than.nodeId) > 0)
-  );
-}
-
-function isNewer(known: MembersQuery, newest: Place | undefined): boolean {
-  return newest !== undefined && isBehind(known, newest.changed, newest.nodeId);
-}
-
-/** Whether a change stands behind the place that an asker knows. What is not in the state yet has no place. */
-function isBehind({ after, afterId }: MembersQuery, changed: number, nodeId: Uint8Array): boolean {
-  if (changed === 0) return false;
-  return changed > after || (changed === after && Buffer.compare(nodeId, afterId) > 0);
+/** Where the changes begin that stand behind a place: a thousand askers share one order. */
+function firstBehind(changes: readonly LastChange[], place: MembersQuery): number {
+  let [low, high] = [0, changes.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isBehind(place, changes[middle]!)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

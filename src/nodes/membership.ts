@@ -129,10 +129,11 @@ export class Member implements Placeable {
   }
 }
 
-/** A node that is no member any more. */
-export interface CollectedMember {
+/** The last change of a node: it is a member as it is now, or was collected. */
+export interface LastChange {
   readonly changed: number;
-  readonly last: Member;
+  readonly member: Member;
+  readonly isGone: boolean;
 }
 
 export class Membership {
@@ -140,8 +141,10 @@ export class Membership {
   readonly #numbers: NodeNumbers;
   /** The same members by the number of their id; holes where an id is not of a member. */
   readonly #byNumber: (Member | undefined)[] = [];
-  /** Oldest first. */
-  #collected: CollectedMember[] = [];
+  /** Nodes that are no members any more, oldest first. */
+  #collected: LastChange[] = [];
+  /** What {@link changes} tells, until something changes. */
+  #changes: readonly LastChange[] | undefined;
   /** Of the last change that the state has told of. */
   #order = 0;
   /** Nodes that were collected up to this change are not all remembered. */
@@ -214,9 +217,18 @@ export class Membership {
     return this.all.filter((member) => member.isUp);
   }
 
-  /** Nodes that were collected lately, oldest first. */
-  get collected(): readonly CollectedMember[] {
-    return this.#collected;
+  /** The last change of each node that the state has told of, by its number and then by node id [MEM-3]. */
+  get changes(): readonly LastChange[] {
+    this.#changes ??= [
+      ...this.all.map((member) => ({ changed: member.changed, member, isGone: false })),
+      ...this.#collected,
+    ]
+      .filter(({ changed }) => changed > 0)
+      .sort(
+        (left, right) =>
+          left.changed - right.changed || Buffer.compare(left.member.nodeId, right.member.nodeId),
+      );
+    return this.#changes;
   }
 
   /** Number of the last change that is known here [MEM-3]. */
@@ -284,6 +296,7 @@ export class Membership {
     const member = this.#member(record.nodeId);
     const isNews = isNew || member.changed !== record.changed;
     this.#order = Math.max(this.#order, record.changed);
+    if (isNews) this.#changes = undefined;
     if (isNew || !this.#isAuthority) Object.assign(member, record);
     // At the leader, too, something is news when it is durable.
     else member.changed = record.changed;
@@ -291,18 +304,19 @@ export class Membership {
   }
 
   #drop(nodeId: Uint8Array): void {
+    this.#changes = undefined;
     this.#members.delete(toHex(nodeId));
     const number = this.#numbers.of(nodeId);
     if (number !== undefined) this.#byNumber[number] = undefined;
   }
 
   #collect(nodeId: Uint8Array): void {
-    const last = this.#members.get(toHex(nodeId));
-    if (last === undefined) return;
+    const member = this.#members.get(toHex(nodeId));
+    if (member === undefined) return;
     // It is here again already: its record is on its way.
-    if (last.connection !== undefined) return;
+    if (member.connection !== undefined) return;
     this.#drop(nodeId);
-    this.#collected.push({ changed: this.#order, last });
+    this.#collected.push({ changed: this.#order, member, isGone: true });
     if (this.#collected.length <= COLLECTED_KEPT_MAX) return;
     this.#forgottenUpTo = this.#collected[0]!.changed;
     this.#collected = this.#collected.slice(1);
