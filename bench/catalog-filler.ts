@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { concatBytes, toHex } from '../src/base/bytes.ts';
-import { encodeEntry } from '../src/nodes/catalog-entry.ts';
+import { encodeEntry, NO_TOKEN } from '../src/nodes/catalog-entry.ts';
 import type { StateOperation } from '../src/nodes/ports.ts';
 import { OBJECT_PREFIX } from '../src/nodes/state-keys.ts';
 import { openStateStore } from '../src/store/index.ts';
@@ -40,6 +40,7 @@ export async function fillCatalog(filling: Filling): Promise<void> {
     requests: 0,
     expiresMillis: 0,
     wanted: 2,
+    madeBy: NO_TOKEN,
     replicas: [nodeId],
   });
   const sample: string[] = [];

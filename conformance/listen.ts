@@ -73,6 +73,8 @@ export interface ReceivedHello {
   readonly bytes: Uint8Array;
   readonly from: Endpoint;
   readonly atMillis: number;
+  /** When it can have come at the earliest. */
+  readonly notBeforeMillis: number;
 }
 
 /** What a command's handshake has come to at our end. */
@@ -110,13 +112,13 @@ export class ListenContext implements Runnable {
     const front = await UdpPort.open(listen.host, listen.port);
     if (this.#isClosed) return front.close();
     this.#front = front;
-    front.onDatagram = ({ bytes, host, port, atMillis }) => {
+    front.onDatagram = ({ bytes, host, port, ...times }) => {
       const packet = decodePacket(bytes);
       if (isFailure(packet) || packet.type !== PacketType.HELLO || !this.#isSigned(bytes, packet)) {
         this.#strangers += 1;
         return;
       }
-      this.hellos.push({ packet, bytes, from: { host, port }, atMillis });
+      this.hellos.push({ packet, bytes, from: { host, port }, ...times });
     };
     await this.startCommand();
     await this.#run(this);

@@ -9,6 +9,8 @@ import { isIPv6 } from 'node:net';
 
 /** Datagrams that wait in one inbox; more are passed over. */
 const INBOX_MAX = 65_536;
+/** How often a port notes that this process is not busy. */
+const LOOK_MILLIS = 5;
 /** What we ask the kernel to hold for us. It may give less. */
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 
@@ -16,8 +18,10 @@ export interface Datagram {
   readonly bytes: Uint8Array;
   readonly host: string;
   readonly port: number;
-  /** When it came, on the clock of `performance.now()`. */
+  /** When it was read, on the clock of `performance.now()`. */
   readonly atMillis: number;
+  /** When it can have come at the earliest: this process may have been busy since. */
+  readonly notBeforeMillis: number;
 }
 
 /** An address to send to. */
@@ -31,13 +35,23 @@ export class UdpPort {
   readonly #inbox: Datagram[] = [];
   readonly #wakers = new Set<() => void>();
   #closed = false;
+  /** When this process last came round to its timers, and when before that: what came before then has been read. */
+  #lookedMillis = performance.now();
+  #lookedBeforeMillis = this.#lookedMillis;
+  readonly #looking: NodeJS.Timeout;
   /** Called with each datagram; without it they wait in the inbox. */
   onDatagram: ((datagram: Datagram) => void) | undefined;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
+    this.#looking = setInterval(() => {
+      this.#lookedBeforeMillis = this.#lookedMillis;
+      this.#lookedMillis = performance.now();
+    }, LOOK_MILLIS);
+    this.#looking.unref();
     socket.on('message', (bytes, { address, port }) => {
-      const datagram = { bytes: new Uint8Array(bytes), host: address, port, atMillis: performance.now() };
+      const times = { atMillis: performance.now(), notBeforeMillis: this.#lookedBeforeMillis };
+      const datagram = { bytes: new Uint8Array(bytes), host: address, port, ...times };
       if (this.onDatagram !== undefined) this.onDatagram(datagram);
       else if (this.#inbox.length < INBOX_MAX) this.#inbox.push(datagram);
       for (const wake of [...this.#wakers]) wake();
@@ -105,6 +119,7 @@ export class UdpPort {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#looking);
     this.#socket.close();
     for (const wake of [...this.#wakers]) wake();
   }

@@ -25,6 +25,7 @@ import { CommitChecker } from './commit-checker.ts';
 import { type LinkFaults, NO_FAULTS } from './faults.ts';
 import type { LeaseChecker } from './lease-checker.ts';
 import { CLUSTER_ID, SimClient, SimCoordinator, type SimMachine, SimNode } from './machines.ts';
+import { OnceChecker } from './once-checker.ts';
 import { Random } from './random.ts';
 import { SharedStateEngine } from './shared-state.ts';
 import { Trace, type TraceObserver } from './trace.ts';
@@ -144,8 +145,11 @@ export class SimCluster {
       this.#datagramsToSample = Math.max(DATAGRAMS_PER_SAMPLE, sessions);
     });
     const coordinators = options.coordinators ?? 1;
-    if (coordinators > 1)
+    if (coordinators > 1) {
       this.engine = new SharedStateEngine(CLUSTER_ID, this.clock, this.random.fork('engine'));
+      const once = new OnceChecker(this.violations);
+      this.engine.onChange = (change) => once.onChange(change);
+    }
     this.coordinators = Array.from({ length: coordinators }, (_, index) => new SimCoordinator(this, index));
     this.nodes = Array.from({ length: options.nodes ?? 3 }, (_, index) => new SimNode(this, index));
     for (let index = 0; index < (options.clients ?? 0); index++) this.client();

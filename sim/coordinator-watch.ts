@@ -3,14 +3,16 @@
  * queries of `nodes/ports.ts` as the role does, and changes nothing.
  */
 
-import { toHex } from '../src/base/bytes.ts';
-import type { Connection, IncomingQuery, ListenOptions, Transport } from '../src/nodes/ports.ts';
+import { equalBytes, toHex } from '../src/base/bytes.ts';
+import { decodeEntry, decodeTombstone } from '../src/nodes/catalog-entry.ts';
+import type { Connection, IncomingQuery, ListenOptions, StateStore, Transport } from '../src/nodes/ports.ts';
+import { objectKey, tombstoneKey } from '../src/nodes/state-keys.ts';
 import {
   type Codec,
+  type CommitQuery,
   commitQuery,
   copyQuery,
   decodeMessage,
-  hashQuery,
   isFailure,
   type JoinQuery,
   joinQuery,
@@ -18,6 +20,7 @@ import {
   NoticeKind,
   QueryKind,
   ResultCode,
+  removeQuery,
   tokenQuery,
   whereToQuery,
   whereToReply,
@@ -28,6 +31,8 @@ import type { LeaseChecker } from './lease-checker.ts';
 export interface CoordinatorWatchOptions {
   readonly leases: LeaseChecker;
   readonly commits: CommitChecker;
+  /** What is durable. */
+  readonly truth: () => Pick<StateStore, 'get'>;
   /** The coordinator's own clock. */
   readonly now: () => number;
 }
@@ -139,16 +144,20 @@ class CoordinatorWatch {
         const asked = read(commitQuery, query);
         if (asked === undefined) return undefined;
         commits.onCommitArrives(asked);
-        const arrival = leases.onCommitArrives(now(), asked.token);
+        const { truth } = this.#options;
+        const isRepeated = hasMade(truth(), asked);
+        const arrival = leases.onCommitArrives(now(), asked.token, isRepeated);
         return (code) => {
           if (code !== ResultCode.OK && code !== ResultCode.CONFLICT) return;
           const nodes = [...new Set(asked.receipts.map(({ nodeId }) => toHex(nodeId)))];
           leases.onCommitted(arrival, { ...asked, nodes }, code === ResultCode.OK);
-          commits.onCommitted(asked.hash);
+          // What a repeated one made may have been removed since.
+          if (!isRepeated || truth().get(objectKey(asked.hash)) !== undefined)
+            commits.onCommitted(asked.hash);
         };
       }
       case QueryKind.REMOVE: {
-        const asked = read(hashQuery, query);
+        const asked = read(removeQuery, query);
         if (asked === undefined) return undefined;
         commits.onRemovalBegins(asked.hash);
         return () => commits.onRemovalEnds(asked.hash);
@@ -157,6 +166,17 @@ class CoordinatorWatch {
         return undefined;
     }
   }
+}
+
+/** Whether the put has made its object already [DEFS-17]. */
+function hasMade(truth: Pick<StateStore, 'get'>, { hash, token }: CommitQuery): boolean {
+  const entry = truth.get(objectKey(hash));
+  const tombstone = truth.get(tombstoneKey(hash));
+  const makers = [
+    ...(entry === undefined ? [] : [decodeEntry(entry).madeBy]),
+    ...(tombstone === undefined ? [] : decodeTombstone(tombstone).done),
+  ];
+  return makers.some((maker) => equalBytes(maker, token));
 }
 
 function read<Message extends object>(codec: Codec<Message>, query: IncomingQuery): Message | undefined {

@@ -35,6 +35,8 @@ export interface CopyGrant {
 export interface CommitArrival {
   readonly isHeld: boolean;
   readonly isYoung: boolean;
+  /** The put had made the object before: this is the same query once more [DEFS-17]. */
+  readonly isRepeated: boolean;
 }
 
 export class LeaseChecker {
@@ -44,6 +46,8 @@ export class LeaseChecker {
   readonly #told = new Map<string, number>();
   /** Copies under way, which need space as reservations do. */
   readonly #copies = new Set<CopyGrant>();
+  /** Tokens whose commits have taken their space here. */
+  readonly #taken = new Set<string>();
   #startedAt = 0;
   #leaseMicros = 30_000_000;
 
@@ -56,6 +60,7 @@ export class LeaseChecker {
     this.#grants.clear();
     this.#copies.clear();
     this.#told.clear();
+    this.#taken.clear();
     this.#startedAt = nowMicros;
   }
 
@@ -134,19 +139,21 @@ export class LeaseChecker {
     this.#grants.delete(toHex(token));
   }
 
-  /** COMMIT arrived. */
-  onCommitArrives(nowMicros: number, token: Uint8Array): CommitArrival {
+  /** COMMIT arrived; whether the state says that its put has made the object already. */
+  onCommitArrives(nowMicros: number, token: Uint8Array, isRepeated = false): CommitArrival {
     const isHeld = this.#live(nowMicros, toHex(token)) !== undefined;
-    return { isHeld, isYoung: this.#isYoung(nowMicros) };
+    return { isHeld, isYoung: this.#isYoung(nowMicros), isRepeated };
   }
 
-  /** COMMIT was answered: `isNew` says OK, otherwise that the object was there. */
+  /** COMMIT was answered: `isNew` says OK, otherwise that the object of another put was there. */
   onCommitted(
     arrival: CommitArrival,
     commit: { readonly token: Uint8Array; readonly bytes: number; readonly nodes: readonly string[] },
     isNew: boolean,
   ): void {
     const key = toHex(commit.token);
+    if (isNew && (arrival.isRepeated || this.#taken.has(key))) return;
+    if (isNew) this.#taken.add(key);
     if (!arrival.isHeld && !arrival.isYoung) {
       if (isNew) this.#breach(`the token ${key} is committed after its end`);
       return;

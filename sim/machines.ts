@@ -292,7 +292,7 @@ export class SimCoordinator extends SimMachine {
     const role = await Coordinator.open({
       ...this.roleOptions(process),
       ...{ repairDelayMillis, repairBytesPerSecond },
-      transport: watchCoordinator(process.watched, { leases, commits, now }),
+      transport: watchCoordinator(process.watched, { leases, commits, truth: () => this.cluster.truth, now }),
       state: this.state,
       clusterId: CLUSTER_ID,
       compression: lz4Compression,

@@ -23,6 +23,7 @@ import { ChangeFeed } from '../src/store/change-feed.ts';
 import { leaseEnded, StateLeases } from '../src/store/state-leases.ts';
 import { checkCommit, stateClosed } from '../src/store/state-limits.ts';
 import { bytesOf, MemoryTable, textOf } from './memory-table.ts';
+import type { SeenChange } from './once-checker.ts';
 import type { Random } from './random.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
@@ -54,6 +55,8 @@ export class SharedStateEngine {
   readonly clusterId: Uint8Array;
   readonly clock: VirtualClock;
   readonly table = new MemoryTable();
+  /** Told of each change before it is made: for judging. */
+  onChange: (change: SeenChange) => void = () => undefined;
   #isDown = false;
   readonly #random: Random;
   readonly #leases = new StateLeases();
@@ -131,6 +134,7 @@ export class SharedStateEngine {
     this.#revision += 1;
     for (const { key, value, lease } of operations) {
       const name = textOf(key);
+      this.onChange({ key, before: this.table.peek(name), value });
       this.table.set(name, value?.slice());
       if (lease === undefined) this.#leased.delete(name);
       else this.#leased.set(name, lease.id);

@@ -1,5 +1,6 @@
 /** What the cases of a coordinator are made of: nodes of their own, reservations, receipts, inventories. */
 
+import { randomBytes } from 'node:crypto';
 import { concatBytes, equalBytes } from '../../src/base/bytes.ts';
 import { hkdfExpand, hkdfExtract } from '../../src/crypto/index.ts';
 import {
@@ -14,6 +15,7 @@ import {
   QueryKind,
   type Receipt,
   ResultCode,
+  removeQuery,
   revisionReply,
   type StatusReply,
   statusQuery,
@@ -43,6 +45,11 @@ export interface Made {
 
 export function hashBody(hash: Uint8Array): Uint8Array {
   return encodeMessage(hashQuery, { hash });
+}
+
+/** The body of a REMOVE. */
+export function removeBody(token: Uint8Array, hash: Uint8Array): Uint8Array {
+  return encodeMessage(removeQuery, { token, hash });
 }
 
 /** Asks and expects OK and a body that decodes. */
@@ -101,8 +108,9 @@ export async function commit(
   context: WireContext,
   session: RawSession,
   nodes: readonly Uint8Array[],
+  hash = context.random(32),
 ): Promise<Made> {
-  const made = { hash: context.random(32), token: context.random(8), bytes: 1_000 };
+  const made = { hash, token: context.random(8), bytes: 1_000 };
   await reserve(session, made.token);
   const body = commitBody(
     made,
@@ -133,7 +141,9 @@ export function whereIs(
 
 /** Takes the objects of a case out of the catalog again. */
 export async function remove(session: RawSession, ...made: readonly Made[]): Promise<void> {
-  for (const { hash } of made) await session.ask(QueryKind.REMOVE, hashBody(hash));
+  for (const { hash } of made) {
+    await session.ask(QueryKind.REMOVE, removeBody(new Uint8Array(randomBytes(8)), hash));
+  }
 }
 
 export function status(session: RawSession, cursor = 0): Promise<StatusReply> {

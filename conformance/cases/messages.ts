@@ -119,7 +119,7 @@ const SHAPES: readonly Shape[] = [
   },
   { name: 'RELEASE', kind: QueryKind.RELEASE, role: 'coordinator', body: () => new Uint8Array(8) },
   { name: 'RENEW', kind: QueryKind.RENEW, role: 'coordinator', body: () => new Uint8Array(8) },
-  { name: 'REMOVE', kind: QueryKind.REMOVE, role: 'coordinator', body: () => new Uint8Array(32) },
+  { name: 'REMOVE', kind: QueryKind.REMOVE, role: 'coordinator', body: () => new Uint8Array(40) },
   { name: 'JOIN', kind: QueryKind.JOIN, role: 'coordinator', body: () => join(ascii('n'), ADDRESS) },
   { name: 'ADMIT', kind: QueryKind.ADMIT, role: 'coordinator', body: () => new Uint8Array(32) },
   {

@@ -28,6 +28,7 @@ import {
   obey,
   receiptOf,
   remove,
+  removeBody,
   reserve,
   SIZE_MAX,
   whereIs,
@@ -87,14 +88,13 @@ const texts: readonly CaseText[] = [
   }),
   coordinatorCase('an unknown hash is NOT_FOUND', ['DEFS-1', 'DEFS-18'], async (context) => {
     const session = await context.connect();
-    for (const kind of [QueryKind.WHERE_IS, QueryKind.REMOVE]) {
-      const body = await expectCode(
-        session,
-        kind,
-        hashBody(context.random(32)),
-        ResultCode.NOT_FOUND,
-        'DEFS-1',
-      );
+    const unknown = context.random(32);
+    const asked = [
+      [QueryKind.WHERE_IS, hashBody(unknown)],
+      [QueryKind.REMOVE, removeBody(context.random(8), unknown)],
+    ] as const;
+    for (const [kind, query] of asked) {
+      const body = await expectCode(session, kind, query, ResultCode.NOT_FOUND, 'DEFS-1');
       expectThat(body.length === 0, 'an empty body', `${body.length} bytes`, 'DEFS-1');
     }
   }),
@@ -110,12 +110,12 @@ const texts: readonly CaseText[] = [
     },
   ),
   withNode(
-    'a COMMIT that is repeated is a CONFLICT, with the revision',
+    'a COMMIT that is repeated is answered as the first time, with the revision',
     ['DEFS-17', 'DEFS-16'],
     async (context, { nodeId }, client) => {
       const made = await commit(context, client, [nodeId]);
       const body = commitBody(made, [receiptOf(context, nodeId, made)]);
-      const answer = await expectCode(client, QueryKind.COMMIT, body, ResultCode.CONFLICT, 'DEFS-17');
+      const answer = await expectCode(client, QueryKind.COMMIT, body, ResultCode.OK, 'DEFS-17');
       expectThat(
         !isFailure(decodeMessage(revisionReply, answer)),
         'a revision',
@@ -190,7 +190,8 @@ const texts: readonly CaseText[] = [
     ['DEFS-18'],
     async (context, node, client) => {
       const made = await commit(context, client, [node.nodeId]);
-      await expectCode(client, QueryKind.REMOVE, hashBody(made.hash), ResultCode.OK, 'DEFS-18');
+      const removal = removeBody(context.random(8), made.hash);
+      await expectCode(client, QueryKind.REMOVE, removal, ResultCode.OK, 'DEFS-18');
       await expectCode(client, QueryKind.WHERE_IS, hashBody(made.hash), ResultCode.NOT_FOUND, 'DEFS-18');
       await obey(node, made.hash);
       await node.session.checkAlive('QRY-1');
@@ -222,6 +223,48 @@ const texts: readonly CaseText[] = [
     };
     await node.session.until(look, 'DELETE again', { clause: 'DEFS-18' });
   }),
+  withNode(
+    'a REMOVE that is repeated is OK, also when the object is there again, which it then stays',
+    ['DEFS-30', 'DEFS-18'],
+    async (context, node, client) => {
+      const made = await commit(context, client, [node.nodeId]);
+      const removal = removeBody(context.random(8), made.hash);
+      await expectCode(client, QueryKind.REMOVE, removal, ResultCode.OK, 'DEFS-18');
+      await obey(node, made.hash);
+      // Its REPLY has arrived before the object is committed again.
+      await node.session.checkAlive('QRY-1');
+      await expectCode(client, QueryKind.REMOVE, removal, ResultCode.OK, 'DEFS-30');
+      const again = await commit(context, client, [node.nodeId], made.hash);
+      await expectCode(client, QueryKind.REMOVE, removal, ResultCode.OK, 'DEFS-30');
+      await whereIs(client, again.hash, 'DEFS-30');
+      await remove(client, again);
+    },
+  ),
+  withNode(
+    'a COMMIT that is repeated after its object was removed is OK, and brings nothing back',
+    ['DEFS-17'],
+    async (context, node, client) => {
+      const made = await commit(context, client, [node.nodeId]);
+      await remove(client, made);
+      await obey(node, made.hash);
+      const body = commitBody(made, [receiptOf(context, node.nodeId, made)]);
+      await expectCode(client, QueryKind.COMMIT, body, ResultCode.OK, 'DEFS-17');
+      await expectCode(client, QueryKind.WHERE_IS, hashBody(made.hash), ResultCode.NOT_FOUND, 'DEFS-17');
+    },
+  ),
+  withNode(
+    'a COMMIT of another put of an object that is there is a CONFLICT, also when it is repeated',
+    ['DEFS-16', 'DEFS-17'],
+    async (context, { nodeId }, client) => {
+      const made = await commit(context, client, [nodeId]);
+      const other = { ...made, token: context.random(8) };
+      await reserve(client, other.token);
+      const body = commitBody(other, [receiptOf(context, nodeId, other)]);
+      await expectCode(client, QueryKind.COMMIT, body, ResultCode.CONFLICT, 'DEFS-16');
+      await expectCode(client, QueryKind.COMMIT, body, ResultCode.CONFLICT, 'DEFS-17');
+      await remove(client, made);
+    },
+  ),
 ];
 
 export const placementCases = section('placement', 571, texts);

@@ -57,7 +57,7 @@ const texts: readonly CaseText[] = [
   ask('COMMIT', 'coordinator', QueryKind.COMMIT, COMMIT, false),
   ask('RELEASE', 'coordinator', QueryKind.RELEASE, new Uint8Array(8), false),
   ask('RENEW', 'coordinator', QueryKind.RENEW, new Uint8Array(8), false),
-  ask('REMOVE', 'coordinator', QueryKind.REMOVE, new Uint8Array(32), false),
+  ask('REMOVE', 'coordinator', QueryKind.REMOVE, new Uint8Array(40), false),
   ask('JOIN', 'coordinator', QueryKind.JOIN, new Uint8Array(38), false),
   ask('READ', 'node', QueryKind.READ, new Uint8Array(54).fill(1), true),
   ask('STORE', 'node', QueryKind.STORE, new Uint8Array(14), false),

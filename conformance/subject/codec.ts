@@ -120,6 +120,7 @@ const CODECS = {
   whereToQuery: wire.whereToQuery,
   whereToReply: wire.whereToReply,
   hashQuery: wire.hashQuery,
+  removeQuery: wire.removeQuery,
   whereIsReply: wire.whereIsReply,
   whereIsManyQuery: wire.whereIsManyQuery,
   whereIsManyReply: wire.whereIsManyReply,

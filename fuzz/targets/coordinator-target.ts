@@ -62,7 +62,7 @@ const MESSAGES: ReadonlyMap<number, readonly [MessageName, MessageName]> = new M
   [QueryKind.COMMIT, ['commitQuery', 'revisionReply']],
   [QueryKind.RELEASE, ['tokenQuery', 'emptyMessage']],
   [QueryKind.RENEW, ['tokenQuery', 'emptyMessage']],
-  [QueryKind.REMOVE, ['hashQuery', 'emptyMessage']],
+  [QueryKind.REMOVE, ['removeQuery', 'emptyMessage']],
   [QueryKind.JOIN, ['joinQuery', 'joinReply']],
   [QueryKind.ADMIT, ['admitQuery', 'admitReply']],
   [QueryKind.INVENTORY, ['inventoryQuery', 'emptyMessage']],

@@ -20,13 +20,15 @@ import {
   trailerBytesOf,
   trailerFault,
 } from '../../src/store/object-file.ts';
-import { decodeRecordHeader, NODE_ID_BYTES, RECORD_HEADER_BYTES } from '../../src/wire/index.ts';
+import { decodeRecordHeader, NODE_ID_BYTES, RECORD_HEADER_BYTES, TOKEN_BYTES } from '../../src/wire/index.ts';
 import { checkBounded, decodeInside, same } from '../engine/comparison.ts';
 import { LayoutBuilder } from '../engine/layout.ts';
 import { check, type Target } from '../engine/target.ts';
 import { unsigned } from './values.ts';
 import { recordLayout } from './wire-layouts.ts';
 
+/** Where an entry says how many replicas there are. */
+const COUNT_AT = 1 + 6 + 6 + 6 + 4 + 6 + TOKEN_BYTES + 1;
 const UNREADABLE = /the catalog holds an entry that this version cannot read/;
 
 // ---------------------------------------------------------------- catalog entries
@@ -44,16 +46,17 @@ const catalogEntries: Target = {
       requests: unsigned(random, 32),
       expiresMillis: unsigned(random, 48),
       wanted: unsigned(random, 8),
+      madeBy: random.bytes(TOKEN_BYTES),
       replicas: Array.from({ length: random.integer(9) }, () => random.bytes(NODE_ID_BYTES)),
     }),
   layout(input) {
     const layout = new LayoutBuilder();
     let at = 0;
-    for (const width of [1, 6, 6, 6, 4, 6, 1, 1]) {
+    for (const width of [1, 6, 6, 6, 4, 6, TOKEN_BYTES, 1, 1]) {
       layout.number(at, width);
       at += width;
     }
-    for (; at < input.length; at += NODE_ID_BYTES) layout.item(at, NODE_ID_BYTES, 29);
+    for (; at < input.length; at += NODE_ID_BYTES) layout.item(at, NODE_ID_BYTES, COUNT_AT);
     return layout;
   },
   run(input) {

@@ -209,6 +209,7 @@ export const MESSAGE_VALUES: { readonly [Name in MessageName]: (random: Random) 
   }),
   noSpaceReply: (random) => ({ freeBytes: unsigned(random, 48), nodesUp: unsigned(random, 16) }),
   hashQuery: (random) => ({ hash: random.bytes(32) }),
+  removeQuery: (random) => ({ token: random.bytes(8), hash: random.bytes(32) }),
   whereIsReply: (random) => ({
     bytes: unsigned(random, 48),
     revision: unsigned(random, 48),

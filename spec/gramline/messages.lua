@@ -80,7 +80,7 @@ local QUERIES = {
   },
   [5] = { 'RELEASE', { token }, EMPTY },
   [6] = { 'RENEW', { token }, EMPTY },
-  [7] = { 'REMOVE', { hash }, EMPTY },
+  [7] = { 'REMOVE', { token, hash }, EMPTY },
   [8] = {
     'JOIN',
     { node_id, incarnation, name, address, quota, free, offload, draining },

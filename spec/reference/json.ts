@@ -223,7 +223,7 @@ export const MESSAGE_CODECS = {
   'RELEASE reply': 'emptyMessage',
   'RENEW query': 'tokenQuery',
   'RENEW reply': 'emptyMessage',
-  'REMOVE query': 'hashQuery',
+  'REMOVE query': 'removeQuery',
   'REMOVE reply': 'emptyMessage',
   'JOIN query': 'joinQuery',
   'JOIN reply': 'joinReply',

@@ -192,6 +192,7 @@ export const MESSAGES = {
   }),
   revisionReply: table<wire.RevisionReply>({ revision: u48 }),
   tokenQuery: table<wire.TokenQuery>({ token }),
+  removeQuery: table<wire.RemoveQuery>({ token, hash }),
   joinQuery: table<wire.JoinQuery>({
     nodeId,
     incarnation: u48,

@@ -70,6 +70,7 @@ export const MARKS = {
   'record-spoiled': 'a record that does not open is asked for again',
   'record-unopened': 'a record is acknowledged and not opened for a second',
   'refused-busy': 'a front port refuses a session as busy',
+  'remove-repeated': 'a removal that was done before is answered again',
   'repair-copied': 'an object has one replica more',
   'repair-drained': 'a node that leaves holds one object less',
   'repair-no-place': 'no node can take the replica that an object lacks',

@@ -1,7 +1,7 @@
 /** What the catalog keeps under its keys: entries and tombstones, as bytes of the state store. */
 
 import { equalBytes } from '../base/bytes.ts';
-import { NODE_ID_BYTES, Reader, Writer } from '../wire/index.ts';
+import { NODE_ID_BYTES, Reader, TOKEN_BYTES, Writer } from '../wire/index.ts';
 
 export interface CatalogEntry {
   readonly bytes: number;
@@ -13,7 +13,17 @@ export interface CatalogEntry {
   readonly expiresMillis: number;
   /** How many replicas it is to have: what repair restores [REP-1]; {@link WANTED_UNKNOWN} where nobody has said. */
   readonly wanted: number;
+  /** Token of the put that made it; {@link NO_TOKEN} where that is not known. */
+  readonly madeBy: Uint8Array;
   readonly replicas: readonly Uint8Array[];
+}
+
+/** What is remembered of an object that was removed, also when it is there again. */
+export interface Tombstone {
+  /** Wall-clock time of the last removal. */
+  readonly removedMillis: number;
+  /** Of puts that made the object and removals that took it away: those that were done last, oldest first. */
+  readonly done: readonly Uint8Array[];
 }
 
 export interface CatalogTotals {
@@ -30,8 +40,13 @@ export function wantedReplicas({ wanted }: CatalogEntry): number {
   return wanted === WANTED_UNKNOWN ? WANTED_WHERE_UNKNOWN : wanted;
 }
 
-const ENTRY_VERSION = 2;
-const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + 1 + 1;
+/** The maker of objects that inventories told of. */
+export const NO_TOKEN: Uint8Array = new Uint8Array(TOKEN_BYTES);
+/** Tokens that a tombstone remembers: a query that is repeated behind so many others of its object is done again. */
+export const DONE_MAX = 8;
+
+const ENTRY_VERSION = 3;
+const ENTRY_FIXED_BYTES = 1 + 6 + 6 + 6 + 4 + 6 + TOKEN_BYTES + 1 + 1;
 
 export function hasReplica(entry: CatalogEntry, nodeId: Uint8Array): boolean {
   return entry.replicas.some((replica) => equalBytes(replica, nodeId));
@@ -45,6 +60,7 @@ export function encodeEntry(entry: CatalogEntry): Uint8Array {
   writer.u48(entry.revision);
   writer.u32(entry.requests);
   writer.u48(entry.expiresMillis);
+  writer.fixed(entry.madeBy, TOKEN_BYTES);
   writer.u8(entry.wanted);
   writer.u8(entry.replicas.length);
   for (const replica of entry.replicas) writer.fixed(replica, NODE_ID_BYTES);
@@ -60,6 +76,7 @@ export function decodeEntry(value: Uint8Array): CatalogEntry {
     revision: reader.u48(),
     requests: reader.u32(),
     expiresMillis: reader.u48(),
+    madeBy: reader.bytes(TOKEN_BYTES),
     wanted: reader.u8(),
   };
   const replicas: Uint8Array[] = [];
@@ -88,6 +105,22 @@ export function hasOtherCount(value: Uint8Array): boolean {
   return value[ENTRY_FIXED_BYTES - 2] !== value[ENTRY_FIXED_BYTES - 1];
 }
 
+export function encodeTombstone({ removedMillis, done }: Tombstone): Uint8Array {
+  const writer = new Writer(new Uint8Array(6 + done.length * TOKEN_BYTES));
+  writer.u48(removedMillis);
+  for (const token of done) writer.fixed(token, TOKEN_BYTES);
+  return writer.buffer;
+}
+
+export function decodeTombstone(value: Uint8Array): Tombstone {
+  const reader = new Reader(value);
+  const removedMillis = reader.u48();
+  const done: Uint8Array[] = [];
+  while (reader.remaining >= TOKEN_BYTES) done.push(reader.bytes(TOKEN_BYTES));
+  return { removedMillis, done };
+}
+
+/** When something was noted; the first bytes of a tombstone, too. */
 export function encodeMillis(millis: number): Uint8Array {
   const writer = new Writer(new Uint8Array(6));
   writer.u48(millis);

@@ -130,9 +130,9 @@ export class CatalogMirror {
     return value === undefined ? undefined : decodeEntry(value);
   }
 
-  /** Whether this object was removed on purpose. */
+  /** Whether this object was removed on purpose, and is not there again. */
   isRemoved(hash: Uint8Array): boolean {
-    return this.state.get(tombstoneKey(hash)) !== undefined;
+    return this.state.get(tombstoneKey(hash)) !== undefined && this.state.get(objectKey(hash)) === undefined;
   }
 
   /**

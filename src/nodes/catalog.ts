@@ -9,11 +9,16 @@ import { mark, marked } from '../base/marks.ts';
 import { REPLICAS_MAX } from '../wire/index.ts';
 import {
   type CatalogEntry,
+  DONE_MAX,
   decodeEntry,
   decodeMillis,
+  decodeTombstone,
   encodeEntry,
   encodeMillis,
+  encodeTombstone,
   hasReplica,
+  NO_TOKEN,
+  type Tombstone,
   WANTED_UNKNOWN,
   wantedReplicas,
 } from './catalog-entry.ts';
@@ -32,7 +37,7 @@ import {
 import type { StateWriter } from './state-writer.ts';
 
 /** A commit that lost against another is tried again this often. */
-const COMMIT_TRIES_MAX = 16;
+export const COMMIT_TRIES_MAX = 16;
 /** Removed objects are remembered this long, so that a node that was away does not bring them back. */
 const TOMBSTONE_MILLIS = 30 * 24 * 3_600_000;
 /** Changes under way or waiting for their turn; one more is refused as busy. */
@@ -42,8 +47,11 @@ export const CATALOG_BYTES_MAX = 2 ** 48 - 1;
 /** Tombstones that are looked at in one go, and forgotten by one commit. */
 export const TOMBSTONE_PAGE_MAX = 64;
 
-/** Whether a commit made the entry, found one, or changed nothing. */
-export type CommitOutcome = 'created' | 'added' | 'void';
+/** Whether a commit made the entry, had made it before, found one of another put, or changed nothing. */
+export type CommitOutcome = 'created' | 'repeated' | 'added' | 'void';
+
+/** Whether a removal took the object away, had done so before, or found none. */
+export type RemovalOutcome = 'removed' | 'repeated' | 'unknown';
 
 /** An object that nodes have stored. */
 export interface NewReplicas {
@@ -54,8 +62,8 @@ export interface NewReplicas {
   /** How many replicas the object is to have. */
   readonly wanted: number;
   readonly nowMillis: number;
-  /** Of the put: nothing is committed once it was dropped. */
-  readonly token?: Uint8Array;
+  /** Of the put: it makes the object once at most, and never once it was dropped. */
+  readonly token: Uint8Array;
 }
 
 /** What is to become of an entry. */
@@ -65,8 +73,8 @@ type EntryChange = (entry: CatalogEntry | undefined) => CatalogEntry | 'keep' | 
 interface ChangeOptions {
   /** What must hold, too. */
   readonly guard?: readonly Comparison[];
-  /** Wall-clock time of a removal. */
-  readonly nowMillis?: number;
+  /** Of a removal: its token, and the wall-clock time. */
+  readonly removal?: { readonly token: Uint8Array; readonly nowMillis: number };
 }
 
 export class Catalog extends CatalogMirror {
@@ -106,15 +114,17 @@ export class Catalog extends CatalogMirror {
   ): Promise<CommitOutcome> {
     let outcome: CommitOutcome = 'void';
     // [DEFS-29] Compared, too: it may be dropped while this is on its way.
-    const guard = token === undefined ? [] : [{ key: droppedKey(token), equals: undefined }];
-    const isDone = await this.#update(hash, { guard }, (entry) => {
-      if (isVoid() || (token !== undefined && this.isDropped(token))) return 'keep';
+    const guard = [{ key: droppedKey(token), equals: undefined }];
+    await this.#update(hash, { guard }, (entry) => {
+      const isRepeated = this.hasMade(hash, token);
+      outcome = isRepeated ? 'repeated' : 'void';
+      if (isRepeated || isVoid() || this.isDropped(token)) return 'keep';
       outcome = entry === undefined ? 'created' : marked('commit-added', 'added');
       return entry === undefined
-        ? newEntry(bytes, replicas, wanted, nowMillis)
+        ? { ...newEntry(bytes, replicas, wanted, nowMillis), madeBy: token }
         : { ...entry, wanted: Math.max(entry.wanted, wanted), replicas: joined(entry, replicas) };
     });
-    return isDone ? outcome : 'void';
+    return outcome;
   }
 
   /**
@@ -194,24 +204,38 @@ export class Catalog extends CatalogMirror {
   }
 
   /**
-   * Removes the object and remembers that it was removed; returns what it was.
+   * Removes the object and remembers that it was removed, and by whom: a removal is carried out once at most [DEFS-30].
    *
    * @param onRemoving Called before the removal is on its way to the disk, with what is about to
    * be removed, again where that has changed meanwhile. What it throws, the removal rejects with.
    */
   async remove(
     hash: Uint8Array,
-    nowMillis: number,
+    removal: { readonly token: Uint8Array; readonly nowMillis: number },
     onRemoving: (entry: CatalogEntry) => void = () => {},
-  ): Promise<CatalogEntry | undefined> {
-    let removed: CatalogEntry | undefined;
-    const isDone = await this.#update(hash, { nowMillis }, (entry) => {
-      removed = entry;
-      if (entry === undefined) return 'keep';
+  ): Promise<RemovalOutcome> {
+    let outcome: RemovalOutcome = 'unknown';
+    await this.#update(hash, { removal }, (entry) => {
+      const isRepeated = isAmong(removal.token, this.#tombstone(hash)?.done);
+      outcome = isRepeated ? 'repeated' : 'unknown';
+      if (entry === undefined || isRepeated) return 'keep';
       onRemoving(entry);
+      outcome = 'removed';
       return 'remove';
     });
-    return isDone ? removed : undefined;
+    return outcome;
+  }
+
+  /** Whether the put of this token made the object, which may have been removed since [DEFS-17]. */
+  hasMade(hash: Uint8Array, token: Uint8Array): boolean {
+    const entry = this.lookup(hash);
+    if (entry !== undefined && equalBytes(entry.madeBy, token)) return true;
+    return isAmong(token, this.#tombstone(hash)?.done);
+  }
+
+  #tombstone(hash: Uint8Array): Tombstone | undefined {
+    const value = this.state.get(tombstoneKey(hash));
+    return value === undefined ? undefined : decodeTombstone(value);
   }
 
   /** Whether it was decided that the put of this token will never be committed [DEFS-29]. */
@@ -281,7 +305,7 @@ export class Catalog extends CatalogMirror {
 
   async #change(
     hash: Uint8Array,
-    { guard = [], nowMillis = 0 }: ChangeOptions,
+    { guard = [], removal }: ChangeOptions,
     change: EntryChange,
   ): Promise<boolean> {
     const key = objectKey(hash);
@@ -294,16 +318,12 @@ export class Catalog extends CatalogMirror {
       const operations: StateOperation[] = [];
       let comingBytes = 0;
       if (next === 'remove') {
-        operations.push(
-          { key, value: undefined },
-          { key: tombstoneKey(hash), value: encodeMillis(nowMillis) },
-        );
+        operations.push({ key, value: undefined }, this.#buried(hash, entry!, removal!));
       } else {
         if (entry === undefined) {
           comingBytes = next.bytes;
           const totalBytes = this.totals.bytes + this.#comingBytes + comingBytes;
           if (totalBytes > CATALOG_BYTES_MAX) throw catalogFull();
-          operations.push({ key: tombstoneKey(hash), value: undefined });
         }
         operations.push({ key, value: encodeEntry({ ...next, revision: this.state.revision + 1 }) });
       }
@@ -321,8 +341,23 @@ export class Catalog extends CatalogMirror {
         this.#comingBytes -= comingBytes;
       }
     }
-    return false;
+    throw catalogOutrun();
   }
+
+  /** The tombstone of an entry. Those of the object's earlier removals are known from the one before. */
+  #buried(
+    hash: Uint8Array,
+    { madeBy }: CatalogEntry,
+    { token, nowMillis }: { readonly token: Uint8Array; readonly nowMillis: number },
+  ): StateOperation {
+    const maker = equalBytes(madeBy, NO_TOKEN) ? [] : [madeBy];
+    const done = [...(this.#tombstone(hash)?.done ?? []), ...maker, token].slice(-DONE_MAX);
+    return { key: tombstoneKey(hash), value: encodeTombstone({ removedMillis: nowMillis, done }) };
+  }
+}
+
+function isAmong(token: Uint8Array, tokens: readonly Uint8Array[] | undefined): boolean {
+  return tokens?.some((other) => equalBytes(other, token)) ?? false;
 }
 
 function newEntry(
@@ -331,7 +366,8 @@ function newEntry(
   wanted: number,
   createdMillis: number,
 ): CatalogEntry {
-  return { bytes, createdMillis, revision: 0, requests: 0, expiresMillis: 0, wanted, replicas };
+  const kept = { requests: 0, expiresMillis: 0 };
+  return { bytes, createdMillis, revision: 0, ...kept, wanted, madeBy: NO_TOKEN, replicas };
 }
 
 /** The replicas of an entry and these, up to the maximum. */
@@ -346,6 +382,12 @@ function catalogBusy(): GramlineError {
     `${CHANGES_MAX} changes of the catalog are under way: retry when some are through`,
     { retryable: true },
   );
+}
+
+function catalogOutrun(): GramlineError {
+  return new GramlineError('GRAMLINE_BUSY', 'other changes of this object came first: try again', {
+    retryable: true,
+  });
 }
 
 function catalogFull(): GramlineError {

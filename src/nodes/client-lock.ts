@@ -25,9 +25,8 @@ import {
   unlockQuery,
 } from '../wire/index.ts';
 import { closedError } from './connection-cache.ts';
-import type { Answered } from './coordinator-asker.ts';
 import { LOCK_LEASE_MILLIS_MAX, LOCK_LEASE_MILLIS_MIN } from './locks.ts';
-import type { CallOptions, Clock, Entropy, Timer } from './ports.ts';
+import type { CallOptions, Clock, Entropy, Reply, Timer } from './ports.ts';
 import { readReply, sleep } from './roles.ts';
 
 /** Locks that one client holds or waits for at once. */
@@ -76,7 +75,7 @@ export interface HeldLock extends AsyncDisposable {
 export interface ClientLocksOptions {
   readonly clock: Clock;
   readonly entropy: Entropy;
-  readonly ask: (kind: number, body: Uint8Array, options: CallOptions) => Promise<Answered>;
+  readonly ask: (kind: number, body: Uint8Array, options: CallOptions) => Promise<Reply>;
 }
 
 /** One wish for a lock, from the first question on. */
@@ -205,7 +204,7 @@ export class ClientLocks {
   /** Undefined: the place has gone, and the next question makes a new one. */
   async #ask(wish: Wish, waitMillis: number, signal: AbortSignal): Promise<LockReply | undefined> {
     const body = encodeMessage(lockQuery, { ...wish, waitMillis });
-    const { reply } = await this.#options.ask(QueryKind.LOCK, body, { signal });
+    const reply = await this.#options.ask(QueryKind.LOCK, body, { signal });
     if (reply.code === ResultCode.EXPIRED) return undefined;
     return readReply(reply, lockReply, `locking ${wish.name}`);
   }
@@ -213,7 +212,7 @@ export class ClientLocks {
   /** Gives back what is held or waited for. */
   async #release({ name, token }: Wish, fencing: number): Promise<void> {
     const body = encodeMessage(unlockQuery, { name, token, fencing });
-    const { reply } = await this.#options.ask(QueryKind.UNLOCK, body, {});
+    const reply = await this.#options.ask(QueryKind.UNLOCK, body, {});
     // [LOCK-5] It had been given back by an earlier try, or had ended: then somebody else may hold it.
     if (reply.code === ResultCode.DENIED || reply.code === ResultCode.STALE_EPOCH) return;
     readReply(reply, emptyMessage, `unlocking ${name}`);

@@ -27,8 +27,7 @@ import {
   USER_DATA_BYTES_MAX,
   USER_SESSION_ID_BYTES,
 } from '../wire/index.ts';
-import type { Answered } from './coordinator-asker.ts';
-import type { CallOptions, Clock, Entropy, Timer } from './ports.ts';
+import type { CallOptions, Clock, Entropy, Reply, Timer } from './ports.ts';
 import { readReply, sleep } from './roles.ts';
 import { LIFETIME_SECONDS_MAX } from './user-sessions.ts';
 
@@ -103,7 +102,7 @@ export interface UserSession {
 export interface ClientSessionContext {
   readonly clock: Clock;
   readonly entropy: Entropy;
-  readonly ask: (kind: number, body: Uint8Array, options: CallOptions) => Promise<Answered>;
+  readonly ask: (kind: number, body: Uint8Array, options: CallOptions) => Promise<Reply>;
   /** Those whose end is watched for: the client stops them when it closes. */
   readonly watched: Set<WatchedSession>;
 }
@@ -235,7 +234,7 @@ class Session implements UserSession, WatchedSession {
     const known = this.#number;
     const body = encodeMessage(sessionQuery, { id: this.#id, token: this.#secret });
     for (let tries = 1; ; tries++) {
-      const { reply } = await this.#context.ask(QueryKind.SESSION_READ, body, { signal });
+      const reply = await this.#context.ask(QueryKind.SESSION_READ, body, { signal });
       const found = reply.code === ResultCode.NOT_FOUND ? undefined : readSession(reply);
       // [LEAD-11] That it is not there is certain.
       if (found === undefined) {
@@ -296,7 +295,7 @@ class Session implements UserSession, WatchedSession {
     let span = PUSH_MICROS;
     for (let tries = 1; ; tries++) {
       try {
-        const { reply } = await ask(kind, body, { signal });
+        const reply = await ask(kind, body, { signal });
         if (reply.code === ResultCode.NOT_FOUND) {
           this.#finish();
           // [USR-4] It has ended, or never was: what was asked for.
@@ -351,7 +350,7 @@ function orAborted(work: Promise<void>, signal: AbortSignal | undefined): Promis
   });
 }
 
-function readSession(reply: Answered['reply']): SessionData {
+function readSession(reply: Reply): SessionData {
   const { number, remainingSeconds, stale, data }: SessionReply = readReply(
     reply,
     sessionReply,

@@ -16,6 +16,7 @@ import {
   QueryKind,
   REPLICAS_MAX,
   ResultCode,
+  removeQuery,
   statusQuery,
   TOKEN_BYTES,
   tokenQuery,
@@ -276,9 +277,9 @@ export class Client {
   /** Removes an object everywhere. Throws GRAMLINE_NOT_FOUND. */
   async rm(hash: string | Uint8Array, options: CallOptions = {}): Promise<void> {
     const bytes = parseHash(hash);
-    const { reply, tries } = await this.#coordinators.ask(QueryKind.REMOVE, bytes, options);
-    // An earlier try may have removed it, with its answer lost: gone is what was asked for.
-    if (reply.code === ResultCode.NOT_FOUND && tries > 1) return;
+    // Whoever answers in the end knows by the token whether an earlier try did it.
+    const message = { token: this.#options.entropy.bytes(TOKEN_BYTES), hash: bytes };
+    const reply = await this.ask(QueryKind.REMOVE, removeQuery, message, options);
     readReply(reply, emptyMessage, `removing ${toHex(bytes).slice(0, 12)}`);
   }
 
@@ -320,8 +321,8 @@ export class Client {
    * @throws GRAMLINE_NO_COORDINATOR, the signal's reason
    */
   async *members(options: Pick<CallOptions, 'signal'> = {}): AsyncGenerator<ClusterMember, void, undefined> {
-    const follower = new MemberFollower(async (body, timeoutMicros) => {
-      return (await this.#coordinators.ask(QueryKind.MEMBERS, body, { ...options, timeoutMicros })).reply;
+    const follower = new MemberFollower((body, timeoutMicros) => {
+      return this.#coordinators.ask(QueryKind.MEMBERS, body, { ...options, timeoutMicros });
     });
     for (;;) yield* await follower.next();
   }
@@ -333,12 +334,12 @@ export class Client {
     message: Query,
     options: CallOptions = {},
   ): Promise<Reply> {
-    return (await this.#coordinators.ask(kind, encodeMessage(codec, message), options)).reply;
+    return this.#coordinators.ask(kind, encodeMessage(codec, message), options);
   }
 
   async #whereIsAlone(hash: string | Uint8Array, options: CallOptions): Promise<ObjectPlaces> {
     const bytes = parseHash(hash);
-    const { reply } = await this.#coordinators.ask(QueryKind.WHERE_IS, bytes, options);
+    const reply = await this.#coordinators.ask(QueryKind.WHERE_IS, bytes, options);
     const outcome = readOne(reply, bytes, 0);
     if (outcome instanceof GramlineError) throw outcome;
     return outcome;

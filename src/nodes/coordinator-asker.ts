@@ -64,12 +64,6 @@ export interface CoordinatorAskerOptions {
   readonly coordinators: readonly string[];
 }
 
-export interface Answered {
-  readonly reply: Reply;
-  /** 1, or more: then an earlier try may have been carried out, with its answer lost. */
-  readonly tries: number;
-}
-
 export class CoordinatorAsker {
   readonly #options: CoordinatorAskerOptions;
   readonly #connections: ConnectionCache;
@@ -93,14 +87,12 @@ export class CoordinatorAsker {
     return this.#connections.close();
   }
 
-  /** Asks until a coordinator answers. Every query is safe to repeat. */
-  async ask(kind: number, body: Uint8Array, options: CallOptions): Promise<Answered> {
+  /** Asks until a coordinator answers. Every query is safe to repeat [LEAD-6]. */
+  async ask(kind: number, body: Uint8Array, options: CallOptions): Promise<Reply> {
     let wantsLeader = LEADER_KINDS.has(kind);
     const { clock } = this.#options;
     let giveUpAt: Micros | undefined;
     let hops = 0;
-    // An answer that leaves open whether it was carried out is a try, as a session that breaks is.
-    let doubts = 0;
     for (let tries = 1; ; ) {
       // Looked for first, since this is asked a million times a second.
       const lent = this.#lent(wantsLeader);
@@ -120,8 +112,7 @@ export class CoordinatorAsker {
       }
       // [LEAD-11] What a follower does not know of it leaves to the leader.
       wantsLeader ||= reply.code === ResultCode.NOT_LEADER;
-      if (!wantsLeader || !this.#isPutOff(reply)) return { reply, tries: tries + doubts };
-      if (reply.code === ResultCode.IO) doubts = 1;
+      if (!wantsLeader || !this.#isPutOff(reply)) return reply;
       const named = leaderNamedBy(reply);
       const isThere = named !== undefined && !this.#turns.isLost(named, clock.now());
       if (isThere && hops < HOPS_MAX) {
@@ -132,7 +123,7 @@ export class CoordinatorAsker {
       giveUpAt ??= micros(clock.now() + Math.min(LEADER_MICROS, options.timeoutMicros ?? LEADER_MICROS));
       if (clock.now() >= giveUpAt) {
         if (await this.#isStateAway(options.signal)) throw stateAwayError(reply);
-        return { reply, tries: tries + doubts };
+        return reply;
       }
       await this.#waitFor(reply, options.signal);
       hops = 0;

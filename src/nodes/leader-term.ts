@@ -13,11 +13,11 @@ import {
   commitQuery,
   emptyMessage,
   encodeMessage,
-  hashQuery,
   type Location,
   noSpaceReply,
   QueryKind,
   ResultCode,
+  removeQuery,
   revisionReply,
   settleQuery,
   settleReply,
@@ -265,11 +265,13 @@ export class LeaderTerm {
     if (reservation === undefined && !this.#isYoung(now)) {
       // [DEFS-17] One that has ended was committed, where this query is a repeated one, or it lapsed.
       const entry = catalog.lookup(hash);
+      const hasMade = catalog.hasMade(hash, token);
       const isDone = entry !== undefined && replicas.every((nodeId) => hasReplica(entry, nodeId));
-      if (!isDone) return query.reply(marked('commit-lapsed', ResultCode.EXPIRED));
+      if (!hasMade && !isDone) return query.reply(marked('commit-lapsed', ResultCode.EXPIRED));
       mark('commit-repeated');
       const { revision } = catalog;
-      return query.reply(ResultCode.CONFLICT, encodeMessage(revisionReply, { revision }));
+      const code = hasMade ? ResultCode.OK : ResultCode.CONFLICT;
+      return query.reply(code, encodeMessage(revisionReply, { revision }));
     }
     if (reservation === undefined) mark('commit-young');
     // [DEFS-24] What was removed since the space was reserved may be gone from the nodes, too: store it
@@ -287,13 +289,14 @@ export class LeaderTerm {
     }
     if (outcome === 'void') return query.reply(marked('commit-void', ResultCode.ABORTED));
     this.#reservations.finish(token);
-    for (const nodeId of replicas) {
+    if (outcome === 'repeated') mark('commit-repeated');
+    for (const nodeId of outcome === 'repeated' ? [] : replicas) {
       const member = members.get(nodeId);
       // Until the node reports its space anew, this is what we know.
       if (member !== undefined) member.freeBytes = Math.max(0, member.freeBytes - accountedBytes(bytes));
     }
     const { revision } = catalog;
-    const code = outcome === 'created' ? ResultCode.OK : ResultCode.CONFLICT;
+    const code = outcome === 'added' ? ResultCode.CONFLICT : ResultCode.OK;
     query.reply(code, encodeMessage(revisionReply, { revision }));
   }
 
@@ -321,9 +324,9 @@ export class LeaderTerm {
   }
 
   async #remove(query: IncomingQuery): Promise<void> {
-    const message = readQuery(query, hashQuery);
+    const message = readQuery(query, removeQuery);
     if (message === undefined) return;
-    const { hash } = message;
+    const { hash, token } = message;
     const { catalog, clock } = this.#options;
     // [DEFS-24] Decided on before the removal is durable: a commit that comes meanwhile must know.
     let orders: readonly DeletionOrder[] = [];
@@ -332,14 +335,14 @@ export class LeaderTerm {
       orders = [];
     };
     try {
-      const entry = await catalog.remove(hash, clock.wallMillis(), ({ replicas }) => {
+      const removal = { token, nowMillis: clock.wallMillis() };
+      const outcome = await catalog.remove(hash, removal, ({ replicas }) => {
         takeBack();
         orders = this.#admission.deletions.startAll(replicas, hash);
       });
-      if (entry === undefined) {
-        takeBack();
-        return query.reply(ResultCode.NOT_FOUND);
-      }
+      if (outcome !== 'removed') takeBack();
+      if (outcome === 'unknown') return query.reply(ResultCode.NOT_FOUND);
+      if (outcome === 'repeated') mark('remove-repeated');
     } catch (error) {
       takeBack();
       throw error;

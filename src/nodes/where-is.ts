@@ -92,7 +92,7 @@ class Batch {
 }
 
 export class WhereIsBatcher {
-  readonly #send: (kind: number, body: Uint8Array) => Promise<{ readonly reply: Reply }>;
+  readonly #send: (kind: number, body: Uint8Array) => Promise<Reply>;
   /** What is being asked now; never empty. */
   #open: Batch | undefined;
   /** Batches that wait for others to be answered, full or the rest of one. */
@@ -103,7 +103,7 @@ export class WhereIsBatcher {
   #questions = 0;
 
   /** @param send Asks a coordinator; tries again, and ends, by itself. */
-  constructor(send: (kind: number, body: Uint8Array) => Promise<{ readonly reply: Reply }>) {
+  constructor(send: (kind: number, body: Uint8Array) => Promise<Reply>) {
     this.#send = send;
   }
 
@@ -183,7 +183,7 @@ export class WhereIsBatcher {
         ? this.#send(QueryKind.WHERE_IS, body.subarray(1, 1 + HASH_BYTES))
         : this.#send(QueryKind.WHERE_IS_MANY, body.subarray(0, batch.at(count)));
     answered.then(
-      ({ reply }) => {
+      (reply) => {
         this.#underWay -= 1;
         if (count === 1) this.#onOne(batch, reply);
         else this.#onMany(batch, reply);

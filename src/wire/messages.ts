@@ -216,6 +216,11 @@ export interface RevisionReply {
 export interface TokenQuery {
   readonly token: Uint8Array;
 }
+export interface RemoveQuery {
+  /** Of this removal: it is carried out once. */
+  readonly token: Uint8Array;
+  readonly hash: Uint8Array;
+}
 
 export interface JoinQuery {
   readonly nodeId: Uint8Array;
@@ -457,7 +462,7 @@ export const noSpaceReply: Codec<NoSpaceReply> = {
   decode: (reader) => ({ freeBytes: reader.u48(), nodesUp: reader.u16() }),
 };
 
-/** WHERE_IS, REMOVE, CORRUPT and DELETE ask with a hash. */
+/** WHERE_IS, CORRUPT and DELETE ask with a hash. */
 export const hashQuery: Codec<HashQuery> = {
   size: () => HASH_BYTES,
   encode: (message, writer) => writer.fixed(message.hash, HASH_BYTES),
@@ -561,6 +566,15 @@ export const tokenQuery: Codec<TokenQuery> = {
   size: () => TOKEN_BYTES,
   encode: (message, writer) => writer.fixed(message.token, TOKEN_BYTES),
   decode: (reader) => ({ token: reader.bytes(TOKEN_BYTES) }),
+};
+
+export const removeQuery: Codec<RemoveQuery> = {
+  size: () => TOKEN_BYTES + HASH_BYTES,
+  encode(message, writer) {
+    writer.fixed(message.token, TOKEN_BYTES);
+    writer.fixed(message.hash, HASH_BYTES);
+  },
+  decode: (reader) => ({ token: reader.bytes(TOKEN_BYTES), hash: reader.bytes(HASH_BYTES) }),
 };
 
 export const joinQuery: Codec<JoinQuery> = {

@@ -1,9 +1,17 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { MemoryStateStore } from '../../sim/memory-state-store.ts';
-import { CATALOG_BYTES_MAX, Catalog, CHANGES_MAX, TOMBSTONE_PAGE_MAX } from '../../src/nodes/catalog.ts';
-import { hasReplica } from '../../src/nodes/catalog-entry.ts';
+import {
+  CATALOG_BYTES_MAX,
+  Catalog,
+  CHANGES_MAX,
+  COMMIT_TRIES_MAX,
+  TOMBSTONE_PAGE_MAX,
+} from '../../src/nodes/catalog.ts';
+import { DONE_MAX, decodeTombstone, hasReplica } from '../../src/nodes/catalog-entry.ts';
 import { PAGE_ENTRIES_MAX } from '../../src/nodes/catalog-held.ts';
+import { tombstoneKey } from '../../src/nodes/state-keys.ts';
 import { REPLICAS_MAX } from '../../src/wire/index.ts';
+import { freshToken, removal } from './tokens.ts';
 
 const hash = (n: number): Uint8Array => new Uint8Array(32).fill(n);
 const node = (n: number): Uint8Array => new Uint8Array(16).fill(n);
@@ -18,7 +26,9 @@ async function create(
   replicas: readonly Uint8Array[],
   nowMillis: number,
 ): Promise<boolean> {
-  return (await catalog.commit({ hash, bytes, replicas, wanted: 2, nowMillis })) === 'created';
+  return (
+    (await catalog.commit({ hash, bytes, replicas, wanted: 2, token: freshToken(), nowMillis })) === 'created'
+  );
 }
 
 /** A catalog that has been read anew. */
@@ -59,7 +69,7 @@ describe('the catalog', () => {
 
   it('counts totals right when commits to many objects overlap', async () => {
     await Promise.all(Array.from({ length: 40 }, (_, n) => create(hash(n), n, [node(1)], 0)));
-    await Promise.all([3, 4, 5].map((n) => catalog.remove(hash(n), 1)));
+    await Promise.all([3, 4, 5].map((n) => catalog.remove(hash(n), removal(1))));
     const bytes = Array.from({ length: 40 }, (_, n) => n).reduce((sum, n) => sum + n, 0) - 12;
     expect(catalog.totals).toEqual({ objects: 37, bytes });
     expect((await readAnew()).totals).toEqual(catalog.totals);
@@ -89,23 +99,80 @@ describe('the catalog', () => {
     expect((await readAnew()).totals).toEqual(catalog.totals);
     // A replica more of an object that is counted takes nothing.
     expect(await catalog.adopt(hash(1), CATALOG_BYTES_MAX, node(2), () => true)).toBe(true);
-    await catalog.remove(hash(1), 1);
+    await catalog.remove(hash(1), removal(1));
     expect(await create(hash(2), 1, [node(1)], 0)).toBe(true);
   });
 
   it('remembers what was removed, until it is stored again [DEFS-18]', async () => {
     await create(hash(1), 10, [node(1)], 0);
-    expect((await catalog.remove(hash(1), 5))?.bytes).toBe(10);
-    expect(await catalog.remove(hash(1), 5)).toBeUndefined();
+    expect(await catalog.remove(hash(1), removal(5))).toBe('removed');
+    expect(await catalog.remove(hash(1), removal(5))).toBe('unknown');
     expect(catalog.lookup(hash(1))).toBeUndefined();
     expect(catalog.isRemoved(hash(1))).toBe(true);
     await create(hash(1), 10, [node(1)], 6);
     expect(catalog.isRemoved(hash(1))).toBe(false);
   });
 
+  it('makes and removes an object once for each token, however often that is asked [DEFS-17] [DEFS-30]', async () => {
+    const put = {
+      hash: hash(1),
+      bytes: 10,
+      replicas: [node(1)],
+      wanted: 2,
+      token: freshToken(),
+      nowMillis: 1,
+    };
+    const gone = removal(2);
+    expect([await catalog.commit(put), await catalog.commit(put)]).toEqual(['created', 'repeated']);
+    expect([await catalog.remove(hash(1), gone), await catalog.remove(hash(1), gone)]).toEqual([
+      'removed',
+      'repeated',
+    ]);
+    expect(await catalog.commit(put)).toBe('repeated');
+    expect(catalog.lookup(hash(1))).toBeUndefined();
+    const other = { ...put, token: freshToken(), replicas: [node(2)] };
+    expect([await catalog.commit(other), await catalog.commit(put)]).toEqual(['created', 'repeated']);
+    expect(await catalog.remove(hash(1), gone)).toBe('repeated');
+    expect(catalog.lookup(hash(1))).toMatchObject({ madeBy: other.token, replicas: [node(2)] });
+    // Who adds replicas made nothing.
+    const third = { ...put, token: freshToken(), replicas: [node(3)] };
+    expect([await catalog.commit(third), await catalog.commit(third)]).toEqual(['added', 'added']);
+    expect((await readAnew()).hasMade(hash(1), put.token)).toBe(true);
+  });
+
+  it('knows of an object the last tokens that were done, and not one more', async () => {
+    const tokens: Uint8Array[] = [];
+    for (let round = 0; 2 * round <= DONE_MAX; round++) {
+      const [put, gone] = [freshToken(), removal(1)];
+      tokens.push(put, gone.token);
+      const made = { hash: hash(1), bytes: 10, replicas: [node(1)], wanted: 2, token: put, nowMillis: 1 };
+      expect(await catalog.commit(made)).toBe('created');
+      expect(await catalog.remove(hash(1), gone)).toBe('removed');
+    }
+    const known = tokens.map((token) => catalog.hasMade(hash(1), token));
+    expect(known).toEqual(tokens.map((_, index) => index >= tokens.length - DONE_MAX));
+  });
+
+  it('does not name itself the maker of what inventories told of', async () => {
+    await catalog.adopt(hash(1), 10, node(1), () => true);
+    await catalog.remove(hash(1), removal(1));
+    expect(decodeTombstone(state.get(tombstoneKey(hash(1)))!).done).toHaveLength(1);
+  });
+
+  it('tells a change that others outrun again and again to come later', async () => {
+    await create(hash(1), 10, [node(1)], 0);
+    let commits = 0;
+    state.commit = async () => {
+      commits += 1;
+      return { ok: false, revision: 1 };
+    };
+    await expect(catalog.remove(hash(1), removal(1))).rejects.toMatchObject({ code: 'GRAMLINE_BUSY' });
+    expect(commits).toBe(COMMIT_TRIES_MAX);
+  });
+
   it('forgets tombstones after a month, not before', async () => {
     await create(hash(1), 10, [node(1)], 0);
-    await catalog.remove(hash(1), 1_000);
+    await catalog.remove(hash(1), removal(1_000));
     const month = 30 * 24 * 3_600_000;
     await catalog.sweepTombstones(1_000 + month, async () => false);
     expect(catalog.isRemoved(hash(1))).toBe(true);
@@ -117,7 +184,7 @@ describe('the catalog', () => {
     const count = 2 * TOMBSTONE_PAGE_MAX + 1;
     for (let n = 0; n < count; n++) {
       await create(hash(n), 1, [node(1)], 0);
-      await catalog.remove(hash(n), n === 100 ? 5_000 : 0);
+      await catalog.remove(hash(n), removal(n === 100 ? 5_000 : 0));
     }
     let pauses = 0;
     await catalog.sweepTombstones(30 * 24 * 3_600_000 + 1, async () => {
@@ -136,6 +203,7 @@ describe('the catalog', () => {
       bytes: 10,
       replicas: Array.from({ length: REPLICAS_MAX + 1 }, (_, n) => node(n)),
       wanted: 2,
+      token: freshToken(),
       nowMillis: 1,
     });
     expect(catalog.lookup(hash(1))!.replicas).toHaveLength(REPLICAS_MAX);
@@ -176,8 +244,8 @@ describe('the catalog', () => {
     const found = await heldBy(1, async () => {
       pauses += 1;
       // One that was told goes, and so does the last of its page; one comes behind.
-      await catalog.remove(numbered(0), 1);
-      await catalog.remove(numbered(2 * (PAGE_ENTRIES_MAX - 1)), 1);
+      await catalog.remove(numbered(0), removal(1));
+      await catalog.remove(numbered(2 * (PAGE_ENTRIES_MAX - 1)), removal(1));
       await create(numbered(2 * entries + 1), 1, [node(1)], 1);
     });
     expect(found.map((name) => new DataView(name.buffer).getUint32(0))).toEqual([

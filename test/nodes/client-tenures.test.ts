@@ -208,7 +208,7 @@ describe('a user session of a client', () => {
     const context = {
       clock: new VirtualClock(),
       entropy: { bytes: (count: number) => new Uint8Array(count), fraction: () => 0.5 },
-      ask: async () => ({ reply: { code: ResultCode.OK, body: new Uint8Array(0) }, tries: 1 }),
+      ask: async () => ({ code: ResultCode.OK, body: new Uint8Array(0) }),
       watched: new Set<WatchedSession>(others),
     };
     const [last, more] = [await openSession(context, {}), await openSession(context, {})];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fromHex } from '../../src/base/bytes.ts';
+import { fromHex, toHex } from '../../src/base/bytes.ts';
 import { GramlineError } from '../../src/base/errors.ts';
 import { micros, millis, seconds } from '../../src/base/units.ts';
 import { STORE_ANSWER_MICROS, STORE_STALL_MICROS } from '../../src/nodes/put.ts';
@@ -109,32 +109,30 @@ describe('places that a coordinator names', () => {
 });
 
 describe('an object that is removed', () => {
-  it('is removed, too, when the first try did it and its answer was lost', async () => {
-    let asked = 0;
-    const { client, transport, finish } = scriptedClient({
-      answer: async () => {
-        asked += 1;
-        if (asked > 1) return reply(ResultCode.NOT_FOUND);
-        await transport.connections[0]!.close();
-        return silence();
-      },
-    });
-    expect(await finish(client.rm(HASH))).toEqual({ value: undefined, tookMicros: 0 });
-    expect([asked, transport.connections.length]).toEqual([2, 2]);
-  });
-
-  it('is removed, too, when the shared state left open whether the first try did it', async () => {
-    let asked = 0;
-    const { client, finish } = scriptedClient({
-      coordinators: ['10.0.0.1:7400', '10.0.0.2:7400'],
-      answer: () => {
-        asked += 1;
-        return reply(asked === 1 ? ResultCode.IO : ResultCode.NOT_FOUND);
-      },
-    });
-    expect((await finish(client.rm(HASH))).error).toBeUndefined();
-    expect(asked).toBe(2);
-  });
+  it.each([
+    ['its answer was lost', undefined],
+    ['the shared state left it open', ResultCode.IO],
+  ])(
+    'is asked for under the same token when it is not known whether the first try did it: %s [DEFS-30]',
+    async (_, first) => {
+      const asked: string[] = [];
+      const { client, transport, finish } = scriptedClient({
+        coordinators: ['10.0.0.1:7400', '10.0.0.2:7400'],
+        answer: async ({ body }) => {
+          asked.push(toHex(body));
+          if (asked.length > 1) return reply(ResultCode.OK);
+          if (first !== undefined) return reply(first);
+          await transport.connections[0]!.close();
+          return silence();
+        },
+      });
+      expect((await finish(client.rm(HASH))).error).toBeUndefined();
+      expect(asked).toEqual([asked[0], asked[0]]);
+      await finish(client.rm(HASH));
+      // The next removal is another one.
+      expect([asked.length, new Set(asked).size]).toEqual([3, 2]);
+    },
+  );
 
   it('is not found when the first try says so', async () => {
     const { client, finish } = scriptedClient({ answer: () => reply(ResultCode.NOT_FOUND) });

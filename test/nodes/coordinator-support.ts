@@ -38,10 +38,12 @@ import {
   QueryKind,
   RecordEncoding,
   ResultCode,
+  removeQuery,
   tokenQuery,
   Writer,
   whereToQuery,
 } from '../../src/wire/index.ts';
+import { freshToken } from './tokens.ts';
 
 export const SECRET = new Uint8Array(32).fill(2);
 export const HANDSHAKE_HASH = new Uint8Array(32).fill(3);
@@ -166,7 +168,6 @@ export class Hub {
   readonly #receipts = new Receipts(nodeSuite, SECRET);
   coordinator!: Coordinator;
   #onConnection!: (connection: Connection) => void;
-  #tokens = 0;
   #open!: () => Promise<Coordinator>;
 
   static async open(listen = '10.0.0.9:7400'): Promise<Hub> {
@@ -252,9 +253,7 @@ export class Hub {
   }
 
   async put(hash: Uint8Array, nodeIds: readonly Uint8Array[]): Promise<Put> {
-    this.#tokens += 1;
-    const token = new Uint8Array(8);
-    new DataView(token.buffer).setUint32(0, this.#tokens);
+    const token = freshToken();
     const where = { token, bytes: OBJECT_BYTES, replicas: nodeIds.length, hash: undefined };
     await this.client.ask(QueryKind.WHERE_TO, encodeMessage(whereToQuery, where));
     const receipts = nodeIds.map((nodeId) => {
@@ -265,8 +264,8 @@ export class Hub {
     return { token, commit: async () => (await this.client.ask(QueryKind.COMMIT, body)).code };
   }
 
-  async remove(hash: Uint8Array): Promise<number> {
-    return (await this.client.ask(QueryKind.REMOVE, encodeMessage(hashQuery, { hash }))).code;
+  async remove(hash: Uint8Array, token = freshToken()): Promise<number> {
+    return (await this.client.ask(QueryKind.REMOVE, encodeMessage(removeQuery, { token, hash }))).code;
   }
 
   async whereIs(hash: Uint8Array): Promise<number> {

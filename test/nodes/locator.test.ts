@@ -22,6 +22,7 @@ import {
   whereIsReply,
 } from '../../src/wire/index.ts';
 import { FakeConnection, Hub } from './coordinator-support.ts';
+import { freshToken, removal } from './tokens.ts';
 
 const node = (n: number): Uint8Array => new Uint8Array(16).fill(n + 1);
 
@@ -209,6 +210,7 @@ describe('a catalog that is read into memory', () => {
           bytes: n,
           replicas: [node(n % 5), node(n % 7)],
           wanted: 2,
+          token: freshToken(),
           nowMillis: 1,
         }),
       ),
@@ -241,12 +243,13 @@ describe('a catalog that is read into memory', () => {
     let turn = 0;
     await catalog.load(async () => {
       turn += 1;
-      for (let n = turn; n < entries; n += 97) await catalog.remove(name(n), 5);
+      for (let n = turn; n < entries; n += 97) await catalog.remove(name(n), removal(5));
       await catalog.commit({
         hash: name(entries + turn),
         bytes: 1,
         replicas: [node(1)],
         wanted: 2,
+        token: freshToken(),
         nowMillis: 5,
       });
       await catalog.removeReplica(name(turn * 11), node((turn * 11) % 5));
@@ -268,7 +271,14 @@ describe('a catalog that is read into memory', () => {
     const others = Array.from({ length: 9_000 }, (_, n) => name(1_000_000 + n));
     await Promise.all(
       others.map((hash) =>
-        catalog.commit({ hash: hash, bytes: 1, replicas: [node(1)], wanted: 2, nowMillis: 1 }),
+        catalog.commit({
+          hash: hash,
+          bytes: 1,
+          replicas: [node(1)],
+          wanted: 2,
+          token: freshToken(),
+          nowMillis: 1,
+        }),
       ),
     );
     const unread = new Catalog(hub.state);
@@ -295,7 +305,14 @@ describe('a catalog that is read into memory', () => {
       if (added < 20_000)
         await Promise.all(
           fresh.map((hash) =>
-            catalog.commit({ hash: hash, bytes: 1, replicas: [node(1)], wanted: 2, nowMillis: 1 }),
+            catalog.commit({
+              hash: hash,
+              bytes: 1,
+              replicas: [node(1)],
+              wanted: 2,
+              token: freshToken(),
+              nowMillis: 1,
+            }),
           ),
         );
     });
@@ -319,10 +336,17 @@ describe('a catalog that is read into memory', () => {
       throw new Error('the answer was lost');
     };
     await expect(
-      catalog.commit({ hash: name(entries), bytes: 9, replicas: [node(1)], wanted: 2, nowMillis: 1 }),
+      catalog.commit({
+        hash: name(entries),
+        bytes: 9,
+        replicas: [node(1)],
+        wanted: 2,
+        token: freshToken(),
+        nowMillis: 1,
+      }),
     ).rejects.toThrow('lost');
     expect([catalog.find(name(entries)), catalog.found.bytes]).toEqual(['here', 9]);
-    await expect(catalog.remove(name(entries), 1)).rejects.toThrow('lost');
+    await expect(catalog.remove(name(entries), removal(1))).rejects.toThrow('lost');
     expect(catalog.find(name(entries))).toBe('unknown');
   });
 });

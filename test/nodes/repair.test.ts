@@ -3,7 +3,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
-import { decodeEntry, encodeEntry } from '../../src/nodes/catalog-entry.ts';
+import { decodeEntry, encodeEntry, NO_TOKEN } from '../../src/nodes/catalog-entry.ts';
 import type { Reply } from '../../src/nodes/ports.ts';
 import { Receipts } from '../../src/nodes/receipts.ts';
 import { objectKey } from '../../src/nodes/state-keys.ts';
@@ -117,7 +117,7 @@ describe('a leader', () => {
     await other!.connection.close();
     await hub.pass(1);
     const fixed = { bytes: 100, createdMillis: 0, revision: 1, requests: 0, expiresMillis: 0 };
-    const value = encodeEntry({ ...fixed, wanted: 2, replicas: [other!.nodeId] });
+    const value = encodeEntry({ ...fixed, wanted: 2, madeBy: NO_TOKEN, replicas: [other!.nodeId] });
     await hub.state.commit([], [{ key: objectKey(HASH), value }]);
     const back = await hub.join(other!.nodeId, '10.0.1.2:1', 2);
     expect(await hub.inventory(back, [HASH])).toBe(ResultCode.OK);

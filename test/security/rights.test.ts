@@ -29,6 +29,7 @@ import {
   ResultCode,
   Role,
   readQuery,
+  removeQuery,
   sessionQuery,
   sessionWriteQuery,
   settleQuery,
@@ -301,7 +302,10 @@ describe('a secret with fewer rights', () => {
     },
     RELEASE: { kind: QueryKind.RELEASE, body: () => encodeMessage(tokenQuery, { token: random(8) }) },
     RENEW: { kind: QueryKind.RENEW, body: () => encodeMessage(tokenQuery, { token: random(8) }) },
-    REMOVE: { kind: QueryKind.REMOVE, body: () => encodeMessage(hashQuery, { hash: random(32) }) },
+    REMOVE: {
+      kind: QueryKind.REMOVE,
+      body: () => encodeMessage(removeQuery, { token: random(8), hash: random(32) }),
+    },
     JOIN: { kind: QueryKind.JOIN, body: () => encodeMessage(joinQuery, joinMessage()) },
     ADMIT: { kind: QueryKind.ADMIT, body: () => encodeMessage(admitQuery, { proof: random(32) }) },
     WHERE_IS_MANY: {

@@ -6,6 +6,7 @@ import { SimDisk } from '../../sim/disk.ts';
 import { MemoryStateStore } from '../../sim/memory-state-store.ts';
 import { Random } from '../../sim/random.ts';
 import { Catalog, type NewReplicas } from '../../src/nodes/catalog.ts';
+import { freshToken, removal } from '../nodes/tokens.ts';
 
 const NODE = new Uint8Array(16).fill(1);
 const hash = (first: number): Uint8Array => new Uint8Array(32).fill(first);
@@ -49,7 +50,7 @@ async function crashed(): Promise<{ state: MemoryStateStore; disk: HeldDisk }> {
 }
 
 function object(first: number, bytes: number): NewReplicas {
-  return { hash: hash(first), bytes, replicas: [NODE], wanted: 2, nowMillis: 0 };
+  return { hash: hash(first), bytes, replicas: [NODE], wanted: 2, token: freshToken(), nowMillis: 0 };
 }
 
 test('totals do not count a commit that failed, after a crash either', async () => {
@@ -65,7 +66,7 @@ test('totals do not count a commit that failed, after a crash either', async () 
 test('changes that become durable while the catalog is read are counted once', async () => {
   const { state, disk } = await crashed();
   const catalog = new Catalog(state);
-  const changes = [catalog.commit(object(3, 50)), catalog.remove(hash(2), 0)];
+  const changes = [catalog.commit(object(3, 50)), catalog.remove(hash(2), removal(0))];
   // The changes can be read, and are not answered.
   await disk.go();
   await catalog.load(async () => false);

@@ -14,10 +14,13 @@ import {
 } from '../../sim/checkers.ts';
 import { contentOf, hashOf, InvariantError, SimCluster } from '../../sim/cluster.ts';
 import { LeaseChecker } from '../../sim/lease-checker.ts';
+import { OnceChecker, type SeenChange } from '../../sim/once-checker.ts';
 import { PromiseBook } from '../../sim/promise-book.ts';
 import { concatBytes, fromHex, utf8 } from '../../src/base/bytes.ts';
 import { seconds } from '../../src/base/units.ts';
 import { nodeSuite } from '../../src/crypto/node-suite.ts';
+import { encodeEntry, encodeTombstone, NO_TOKEN } from '../../src/nodes/catalog-entry.ts';
+import { objectKey, tombstoneKey } from '../../src/nodes/state-keys.ts';
 import { FLOW_WINDOW_BYTES, SEND_FLOW_BYTES_MAX } from '../../src/session/index.ts';
 
 const EMPTY: MemorySample = {
@@ -64,6 +67,30 @@ describe('every invariant can fail', () => {
         checker.onQuery('a');
       }),
     ).toBe(Invariant.QUERY_ONCE);
+  });
+
+  test('a put that makes its object twice is found, and a removal that takes one away twice', () => {
+    const [key, token, other] = [1, 2, 3].map((n) => new Uint8Array(n === 1 ? 32 : 8).fill(n));
+    const entry = { bytes: 1, createdMillis: 0, revision: 1, requests: 0, expiresMillis: 0, wanted: 1 };
+    const made = (madeBy: Uint8Array, before?: Uint8Array): SeenChange => ({
+      key: objectKey(key!),
+      before,
+      value: encodeEntry({ ...entry, madeBy, replicas: [] }),
+    });
+    const removed = (...done: Uint8Array[]): SeenChange => ({
+      key: tombstoneKey(key!),
+      before: undefined,
+      value: encodeTombstone({ removedMillis: 0, done }),
+    });
+    const judge = (...changes: SeenChange[]): string | undefined =>
+      brokenBy((violations) => {
+        const checker = new OnceChecker(violations);
+        for (const change of changes) checker.onChange(change);
+      });
+    expect(judge(made(token!), made(token!, token), removed(token!, other!), made(other!))).toBeUndefined();
+    expect(judge(made(NO_TOKEN), made(NO_TOKEN))).toBeUndefined();
+    expect(judge(made(token!), made(token!))).toBe(Invariant.QUERY_ONCE);
+    expect(judge(removed(token!), removed(other!, token!))).toBe(Invariant.QUERY_ONCE);
   });
 
   test('a flow is found that brings other bytes, another order, a gap, or more than was written', () => {

@@ -5,7 +5,7 @@ import { contentOf, hashOf, SimCluster, type SimClusterOptions } from '../../sim
 import type { SimCoordinator } from '../../sim/machines.ts';
 import { collectMarks, type Mark } from '../../src/base/marks.ts';
 import { seconds } from '../../src/base/units.ts';
-import { NodeState } from '../../src/wire/index.ts';
+import { commitQuery, NodeState, QueryKind, ResultCode, removeQuery } from '../../src/wire/index.ts';
 
 const SECOND = seconds(1);
 
@@ -97,6 +97,41 @@ describe('several coordinators', () => {
       await cluster.close();
     },
   );
+
+  test('what was asked of a leader that died is done once, whoever leads when it is asked again [LEAD-6] [DEFS-17] [DEFS-30]', async () => {
+    const { cluster, client, content } = await open(24);
+    const put = await cluster.drive(client.role.put(content, { replicas: 2 }));
+    const hash = new Uint8Array(Buffer.from(put.hash, 'hex'));
+    const [made] = cluster.commits.asked;
+    const removal = { token: new Uint8Array(8).fill(1), hash };
+    const remove = async (): Promise<number> =>
+      (await cluster.drive(client.role.ask(QueryKind.REMOVE, removeQuery, removal), seconds(20))).code;
+    const commit = async (): Promise<number> =>
+      (await cluster.drive(client.role.ask(QueryKind.COMMIT, commitQuery, made!), seconds(20))).code;
+    const marks = await marksOf(async () => {
+      expect(await remove()).toBe(ResultCode.OK);
+      const first = leaderOf(cluster);
+      first.crash('process');
+      await recovered(cluster);
+      // The answers were lost: the put is asked for again, and then the removal.
+      expect(await commit()).toBe(ResultCode.OK);
+      expect(await remove()).toBe(ResultCode.OK);
+      await expect(cluster.drive(client.fetch(put.hash))).rejects.toMatchObject({
+        code: 'GRAMLINE_NOT_FOUND',
+      });
+      // Somebody puts it again: the removal of before has nothing to do with that.
+      const again = await cluster.drive(cluster.client().role.put(content, { replicas: 2 }));
+      expect(again).toMatchObject({ hash: put.hash, existed: false });
+      await cluster.drive(first.start());
+      leaderOf(cluster).crash('process');
+      await recovered(cluster);
+      expect(await remove()).toBe(ResultCode.OK);
+      expect(await commit()).toBe(ResultCode.OK);
+    });
+    expect([marks.has('remove-repeated'), marks.has('commit-repeated')]).toEqual([true, true]);
+    expect(await cluster.drive(client.fetch(put.hash))).toEqual(content);
+    await cluster.close();
+  });
 
   test('a put whose leader dies before its commit is committed by the next one [LEAD-7]', async () => {
     const { cluster, client, content } = await open(4);

@@ -259,7 +259,7 @@ describe('the coordinator dies', () => {
       cluster.clock.schedule(12 * SECOND, () => cluster.network.heal());
     }
     const stored = await cluster.drive(client.role.put(once(), { bytes: content.length }));
-    expect(stored).toMatchObject({ hash: hashOf(content), replicas: 2, existed: true });
+    expect(stored).toMatchObject({ hash: hashOf(content), replicas: 2, existed: false });
     await cluster.close();
   });
 

@@ -279,7 +279,7 @@ const MESSAGES: readonly (readonly [kind: QueryKind, query: MessageName, reply: 
   [QueryKind.COMMIT, 'commitQuery', 'revisionReply'],
   [QueryKind.RELEASE, 'tokenQuery', 'emptyMessage'],
   [QueryKind.RENEW, 'tokenQuery', 'emptyMessage'],
-  [QueryKind.REMOVE, 'hashQuery', 'emptyMessage'],
+  [QueryKind.REMOVE, 'removeQuery', 'emptyMessage'],
   [QueryKind.JOIN, 'joinQuery', 'joinReply'],
   [QueryKind.ADMIT, 'admitQuery', 'admitReply'],
   [QueryKind.INVENTORY, 'inventoryQuery', 'emptyMessage'],

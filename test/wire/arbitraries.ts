@@ -293,6 +293,7 @@ export const messages: { readonly [Name in MessageName]: fc.Arbitrary<unknown> }
   whereToReply: shape({ leaseMillis: u32, revision: u48, locations }),
   noSpaceReply: shape({ freeBytes: u48, nodesUp: u16 }),
   hashQuery: shape({ hash }),
+  removeQuery: shape({ token, hash }),
   whereIsReply: shape({ bytes: u48, revision: u48, stale: flag, locations }),
   whereIsManyQuery: shape({ hashes: fc.array(hash, { minLength: 1, maxLength: 31, size: 'max' }) }),
   whereIsManyReply,

@@ -199,7 +199,7 @@ const EXAMPLES: Readonly<Record<MessageTitle, Example>> = {
   'RELEASE reply': { clauses: 'MSG-1', values: [{}] },
   'RENEW query': { clauses: 'MSG-1', values: [{ token: TOKEN }] },
   'RENEW reply': { clauses: 'MSG-1', values: [{}] },
-  'REMOVE query': { clauses: 'MSG-1', values: [{ hash: HASH }] },
+  'REMOVE query': { clauses: 'MSG-1 DEFS-30', values: [{ token: TOKEN, hash: HASH }] },
   'REMOVE reply': { clauses: 'MSG-1', values: [{}] },
   'JOIN query': {
     clauses: 'MSG-4 REP-6',

@@ -552,6 +552,20 @@ export const brokenPeers: readonly BrokenPeer[] = [
     replace: '',
   },
   {
+    name: 'forgets which put made an object',
+    caughtBy: 'DEFS-17',
+    file: 'src/nodes/catalog.ts',
+    find: 'const isRepeated = this.hasMade(hash, token);',
+    replace: 'const isRepeated = false;',
+  },
+  {
+    name: 'removes again for a removal that was done',
+    caughtBy: 'DEFS-30',
+    file: 'src/nodes/catalog.ts',
+    find: 'const isRepeated = isAmong(removal.token, this.#tombstone(hash)?.done);',
+    replace: 'const isRepeated = false;',
+  },
+  {
     name: 'commits what was removed',
     caughtBy: 'DEFS-24',
     file: 'src/nodes/leader-term.ts',

@@ -133,15 +133,15 @@ export const brokenTenures: readonly BrokenPeer[] = [
     name: 'passes over who changed at the same revision',
     caughtBy: 'MEM-3',
     file: 'src/nodes/member-news.ts',
-    find: 'return changed > after || (changed === after && Buffer.compare(nodeId, afterId) > 0);',
+    find: 'return changed > after || (changed === after && Buffer.compare(member.nodeId, afterId) > 0);',
     replace: 'return changed > after;',
   },
   {
     name: 'tells who waits for members nothing before the wait is over',
     caughtBy: 'MEM-3',
     file: 'src/nodes/member-news.ts',
-    find: 'if (this.#mustBeginAnew(message) || isNewer(message, newest)) finish();',
-    replace: 'void [finish, message, newest];',
+    find: 'if (this.#isNews(message)) finish();',
+    replace: 'void [finish, message];',
   },
   {
     name: 'takes nodes back that failed, as if they had not',
