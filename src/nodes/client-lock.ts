@@ -105,7 +105,7 @@ export class ClientLocks {
     const wish = this.#wishOf(name, options);
     if (this.#isClosed) throw closedError();
     options.signal?.throwIfAborted();
-    if (this.#waits.size + this.#held.size >= CLIENT_LOCKS_MAX) {
+    if (this.#waits.size + this.#held.size + this.#givingBack.size >= CLIENT_LOCKS_MAX) {
       throw new GramlineError(
         'GRAMLINE_BUSY',
         `this client holds or waits for ${CLIENT_LOCKS_MAX} locks, the most it may: release one first`,

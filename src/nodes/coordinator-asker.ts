@@ -39,7 +39,7 @@ const LEADER_MICROS: Micros = seconds(10);
 /** Wait before asking around again, with jitter. */
 const AROUND_MICROS: Micros = millis(100);
 /** Coordinators that name another one after the other: after so many, nobody knows. */
-const HOPS_MAX = 4;
+export const HOPS_MAX = 4;
 /** A coordinator that is asked and says nothing for this long is asked for a sign of life. */
 const SILENCE_MICROS: Micros = millis(1_000);
 

@@ -28,7 +28,7 @@ const LEADER_RETRY_MICROS_MAX: Micros = millis(300);
 const LEADER_RETRY_GROWTH = 1.3;
 const LEADER_MICROS: Micros = seconds(10);
 /** Coordinators that name another one after the other: after so many, nobody knows. */
-const HOPS_MAX = 4;
+export const HOPS_MAX = 4;
 /** A coordinator that acknowledges nothing for this long is asked for a sign of life; sooner where there are others [LEAD-10]. */
 const SILENCE_MICROS: Micros = millis(2_000);
 const SILENCE_AROUND_MICROS: Micros = millis(1_500);

@@ -7,7 +7,12 @@ import { utf8 } from '../../src/base/bytes.ts';
 import { millis, seconds } from '../../src/base/units.ts';
 import type { HeldLock } from '../../src/nodes/client.ts';
 import { CLIENT_LOCKS_MAX } from '../../src/nodes/client-lock.ts';
-import { openSession, SESSIONS_WATCHED_MAX, type WatchedSession } from '../../src/nodes/client-session.ts';
+import {
+  openSession,
+  SESSION_WRITES_MAX,
+  SESSIONS_WATCHED_MAX,
+  type WatchedSession,
+} from '../../src/nodes/client-session.ts';
 import { ResultCode } from '../../src/wire/index.ts';
 
 async function clusterOf(coordinators: number): Promise<SimCluster> {
@@ -217,6 +222,32 @@ describe('a user session of a client', () => {
     await last.end();
     expect(last.signal.aborted).toBe(true);
     expect(more.signal.aborted).toBe(false);
+  });
+
+  it('has so many writes waiting; one more is refused, and there is room when they are through', async () => {
+    let answer = (): void => undefined;
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    let asked = 0;
+    const context = {
+      clock: new VirtualClock(),
+      entropy: { bytes: (count: number) => new Uint8Array(count), fraction: () => 0.5 },
+      ask: async () => {
+        asked += 1;
+        if (asked > 1) await answered;
+        return { code: ResultCode.OK, body: new Uint8Array(0) };
+      },
+      watched: new Set<WatchedSession>(),
+    };
+    const session = await openSession(context, {});
+    const writes = Array.from({ length: SESSION_WRITES_MAX }, () => session.write(utf8('x')));
+    await expect(session.write(utf8('y'))).rejects.toMatchObject({ code: 'GRAMLINE_BUSY' });
+    expect([session.pending, asked]).toEqual([SESSION_WRITES_MAX, 2]);
+    answer();
+    await Promise.all(writes);
+    await session.write(utf8('y'));
+    expect([session.pending, asked]).toEqual([0, SESSION_WRITES_MAX + 2]);
   });
 
   it('ends, and cannot be read or taken up any more [USR-4]', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { fromHex, toHex } from '../../src/base/bytes.ts';
 import { GramlineError } from '../../src/base/errors.ts';
 import { micros, millis, seconds } from '../../src/base/units.ts';
+import { HOPS_MAX } from '../../src/nodes/coordinator-asker.ts';
 import { STORE_ANSWER_MICROS, STORE_STALL_MICROS } from '../../src/nodes/put.ts';
 import { FLOW_WINDOW_BYTES } from '../../src/session/index.ts';
 import { nodeHashing } from '../../src/store/index.ts';
@@ -10,6 +11,7 @@ import {
   decodeMessage,
   encodeMessage,
   isFailure,
+  notLeaderReply,
   QueryKind,
   RECEIPT_BYTES,
   ResultCode,
@@ -379,5 +381,30 @@ describe('a node that tells another hash than was sent', () => {
     const { committed, outcome } = await putWith(NODES);
     expect(outcome.error).toMatchObject({ code: 'GRAMLINE_CORRUPT' });
     expect(committed).toEqual([]);
+  });
+});
+
+describe('coordinators that name each other as the leader', () => {
+  it('are followed so many times in a row, then asked again a moment later, until one of them leads [LEAD-5]', async () => {
+    const coordinators = ['10.0.0.1:7400', '10.0.0.2:7400'];
+    const askedAt: number[] = [];
+    let leader: string | undefined;
+    const { client, clock, finish } = scriptedClient({
+      coordinators,
+      answer: ({ address }) => {
+        askedAt.push(clock.now());
+        if (address === leader) return reply(ResultCode.OK);
+        const named = coordinators.find((other) => other !== address)!;
+        return reply(ResultCode.NOT_LEADER, encodeMessage(notLeaderReply, { epoch: 1, address: named }));
+      },
+    });
+    clock.setTimer(micros(clock.now() + seconds(1)), () => {
+      leader = coordinators[1];
+    });
+    expect((await finish(client.rm(HASH))).error).toBeUndefined();
+    const first = askedAt.filter((at) => at === askedAt[0]).length;
+    expect(first).toBe(HOPS_MAX + 1);
+    // A round every 100 ms, and not more.
+    expect(askedAt.length).toBeLessThanOrEqual((HOPS_MAX + 1) * 11);
   });
 });

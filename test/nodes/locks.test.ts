@@ -279,14 +279,7 @@ describe('giving a lock back [LOCK-5]', () => {
   it('counts for a LOCK that waits until an older place of its token is gone', async () => {
     await lock(1, { leaseMillis: 1_000 });
     await bench.pass(seconds(2));
-    let go = (): void => undefined;
-    const gate = new Promise<void>((resolve) => {
-      go = resolve;
-    });
-    bench.instead.push(async (commit) => {
-      await gate;
-      return commit();
-    });
+    const go = bench.hold();
     const late = lock(1);
     await turn();
     const given = unlock(1);
@@ -317,14 +310,7 @@ describe('giving a lock back [LOCK-5]', () => {
   });
 
   it('waits for a place that is being made', async () => {
-    let go = (): void => undefined;
-    const gate = new Promise<void>((resolve) => {
-      go = resolve;
-    });
-    bench.instead.push(async (commit) => {
-      await gate;
-      return commit();
-    });
+    const go = bench.hold();
     const locked = lock(1, { waitMillis: 1_000 });
     await turn();
     const unlocked = unlock(1);

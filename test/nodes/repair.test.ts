@@ -6,6 +6,7 @@ import { nodeSuite } from '../../src/crypto/node-suite.ts';
 import { decodeEntry, encodeEntry, NO_TOKEN } from '../../src/nodes/catalog-entry.ts';
 import type { Reply } from '../../src/nodes/ports.ts';
 import { Receipts } from '../../src/nodes/receipts.ts';
+import { REPAIRS_MAX, RETRIES_MAX } from '../../src/nodes/repair.ts';
 import { objectKey } from '../../src/nodes/state-keys.ts';
 import {
   type CopyQuery,
@@ -72,9 +73,16 @@ async function nodes(count: number): Promise<Node[]> {
   return joined;
 }
 
-async function store(holders: readonly Node[]): Promise<number> {
+/** The hash of an object that is one of many. */
+function numbered(n: number): Uint8Array {
+  const hash = new Uint8Array(32);
+  new DataView(hash.buffer).setUint32(0, n);
+  return hash;
+}
+
+async function store(holders: readonly Node[], hash: Uint8Array = HASH): Promise<number> {
   const { commit } = await hub.put(
-    HASH,
+    hash,
     holders.map(({ nodeId }) => nodeId),
   );
   return commit();
@@ -142,6 +150,37 @@ describe('a leader', () => {
     third!.onCopy = vouch;
     await hub.pass(70 * SECOND);
     expect(replicas()).toEqual(['01', '02', '03']);
+  });
+
+  it('sees to so many objects at once, and to one more when one of them is done', async () => {
+    const [one, other, third] = await nodes(3);
+    for (let n = 0; n <= REPAIRS_MAX; n++) await store([one!, other!], numbered(n));
+    const vouch = third!.onCopy;
+    const waiting: (() => void)[] = [];
+    third!.onCopy = (message) => new Promise((resolve) => waiting.push(() => resolve(vouch(message))));
+    await one!.connection.close();
+    await hub.pass(70 * SECOND);
+    expect(third!.copies).toHaveLength(REPAIRS_MAX);
+    expect(hub.coordinator.repair).toMatchObject({ missing: REPAIRS_MAX + 1, copying: REPAIRS_MAX });
+    waiting.shift()!();
+    await hub.pass(SECOND);
+    expect(third!.copies).toHaveLength(REPAIRS_MAX + 1);
+    for (const go of waiting) go();
+    await hub.pass(SECOND);
+    expect(hub.coordinator.repair).toMatchObject({ missing: 0, copying: 0 });
+  });
+
+  it('remembers so many objects that found no place, and looks through all where there were more', async () => {
+    const one = await join(1);
+    for (let n = 0; n <= RETRIES_MAX; n++) await store([one], numbered(n));
+    const [entry] = hub.state.range(objectKey(numbered(0)), objectKey(numbered(1)), 1);
+    // They are to have two replicas, and there is one node.
+    expect(decodeEntry(entry![1]).wanted).toBe(2);
+    await hub.pass(100 * SECOND);
+    expect(hub.coordinator.repair.missing).toBeGreaterThanOrEqual(RETRIES_MAX);
+    const other = await join(2);
+    await hub.pass(100 * SECOND);
+    expect([other.copies.length, hub.coordinator.repair.missing]).toEqual([RETRIES_MAX + 1, 0]);
   });
 
   it('gives up a copy of what is removed meanwhile [DEFS-24]', async () => {

@@ -34,6 +34,19 @@ export class Bench {
     return { clock: this.clock, suite: nodeSuite, state: this.state, writer: { commit }, log };
   }
 
+  /** Holds the next commit up until what is returned is called. */
+  hold(): () => void {
+    let go = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    this.instead.push(async (commit) => {
+      await gate;
+      return commit();
+    });
+    return () => go();
+  }
+
   async pass(spanMicros: number): Promise<void> {
     await this.clock.run({ untilMicros: micros(this.clock.now() + spanMicros), stepsMax: STEPS_MAX });
   }

@@ -3,7 +3,7 @@ import { toHex, utf8 } from '../../src/base/bytes.ts';
 import { seconds } from '../../src/base/units.ts';
 import { USER_SESSION_END, USER_SESSION_PREFIX } from '../../src/nodes/state-keys.ts';
 import { readUserSession, userSessionKey } from '../../src/nodes/user-session-record.ts';
-import { LIFETIME_SECONDS_MAX, UserSessions } from '../../src/nodes/user-sessions.ts';
+import { CHANGES_UNDER_WAY_MAX, LIFETIME_SECONDS_MAX, UserSessions } from '../../src/nodes/user-sessions.ts';
 import {
   decodeMessage,
   encodeMessage,
@@ -120,14 +120,7 @@ describe('a user session', () => {
   });
 
   it('is answered when it is durable, not before [USR-3]', async () => {
-    let go = (): void => undefined;
-    const gate = new Promise<void>((resolve) => {
-      go = resolve;
-    });
-    bench.instead.push(async (commit) => {
-      await gate;
-      return commit();
-    });
+    const go = bench.hold();
     let answered = false;
     const written = write(1, 1).then(() => {
       answered = true;
@@ -136,6 +129,15 @@ describe('a user session', () => {
     expect([answered, (await read(1)).code]).toEqual([false, ResultCode.NOT_FOUND]);
     go();
     await written;
+  });
+
+  it('is one of so many changes under way at once; one more is told to come later', async () => {
+    const go = bench.hold();
+    const writes = Array.from({ length: CHANGES_UNDER_WAY_MAX }, (_, index) => write(1, index + 1));
+    expect(await write(1, CHANGES_UNDER_WAY_MAX + 1)).toBe(ResultCode.BUSY);
+    go();
+    expect(new Set(await Promise.all(writes))).toEqual(new Set([ResultCode.OK]));
+    expect(await write(1, CHANGES_UNDER_WAY_MAX + 1)).toBe(ResultCode.OK);
   });
 
   it('is written once where the answer of a commit was lost [USR-3] [LEAD-6]', async () => {
@@ -236,14 +238,7 @@ describe('the end of a user session [USR-4]', () => {
 
   it('waits for a write that is under way', async () => {
     await write(1, 1);
-    let go = (): void => undefined;
-    const gate = new Promise<void>((resolve) => {
-      go = resolve;
-    });
-    bench.instead.push(async (commit) => {
-      await gate;
-      return commit();
-    });
+    const go = bench.hold();
     const second = write(1, 2);
     await sweep(seconds(10));
     go();
