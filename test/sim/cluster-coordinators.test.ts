@@ -3,8 +3,10 @@
 import { describe, expect, test } from 'vitest';
 import { contentOf, hashOf, SimCluster, type SimClusterOptions } from '../../sim/cluster.ts';
 import type { SimCoordinator } from '../../sim/machines.ts';
+import { fromHex } from '../../src/base/bytes.ts';
 import { collectMarks, type Mark } from '../../src/base/marks.ts';
 import { seconds } from '../../src/base/units.ts';
+import { objectKey } from '../../src/nodes/state-keys.ts';
 import { commitQuery, NodeState, QueryKind, ResultCode, removeQuery } from '../../src/wire/index.ts';
 
 const SECOND = seconds(1);
@@ -239,6 +241,21 @@ describe('several coordinators', () => {
     expect(outcomes.filter(({ existed }) => existed)).toHaveLength(49);
     await cluster.close();
   });
+
+  test.each([1, 2])(
+    'one of those who race is told 0 also when the leader dies before it has said so [DEFS-17] (seed %i)',
+    async (seed) => {
+      const { cluster, content } = await open(seed);
+      const puts = Array.from({ length: 20 }, () => cluster.client().role.put(content.slice(0, 2_000)));
+      const key = objectKey(fromHex(hashOf(content.slice(0, 2_000)))!);
+      const isMade = (): boolean => cluster.engine!.truth.get(key) !== undefined;
+      await cluster.runUntil(isMade, seconds(5), 'committing');
+      leaderOf(cluster).crash('process');
+      const outcomes = await cluster.drive(Promise.all(puts), seconds(60));
+      expect(outcomes.filter(({ existed }) => !existed)).toHaveLength(1);
+      await cluster.close();
+    },
+  );
 
   test('all coordinators die and start again: they know everything, and one leads', async () => {
     const { cluster, client, content } = await open(9);
