@@ -107,7 +107,8 @@ export class UdpPort {
         this.#wakers.delete(done);
         resolve();
       };
-      const timer = setTimeout(done, millis);
+      // Timers run before what has arrived is read: after a stall it counts all the same.
+      const timer = setTimeout(() => setImmediate(done), millis);
       this.#wakers.add(done);
     });
   }

@@ -8,6 +8,8 @@ import { PING, UNKNOWN_KIND } from '../peer.ts';
 /** A responder forgets a session that stays silent for 3 s [SES-4]. */
 const HALF_OPEN_OVER_MILLIS = 4_500;
 const IDLE_MILLIS = 1_000;
+/** Of a case that takes seconds. */
+const LONG_TRIES = 2;
 
 const texts: readonly CaseText[] = [
   {
@@ -88,9 +90,16 @@ const texts: readonly CaseText[] = [
     title: 'the peer of a session that answers its PINGs stays',
     clauses: ['SES-9', 'SES-11'],
     run: async (context) => {
-      const session = await context.connect({ idleMillis: 2_000 });
-      await session.idle(6_000);
-      await session.checkAlive('SES-9');
+      // A machine may stand still for the whole idle time: once in several tries it must not.
+      for (let round = 1; ; round++) {
+        const session = await context.connect({ idleMillis: 2_000 });
+        await session.idle(6_000);
+        try {
+          return await session.checkAlive('SES-9');
+        } catch (error) {
+          if (round === LONG_TRIES) throw error;
+        }
+      }
     },
   },
   {

@@ -17,6 +17,8 @@ const DELAY_UNIT_MILLIS = 0.008;
 /** Resends within the time that the case looks: a PTO that doubles allows about 7. */
 const LOOK_MILLIS = 3_000;
 const RESENDS_MAX = 20;
+/** Two timeouts that have doubled from the round-trip time of a busy machine. */
+const BACKED_OFF_MILLIS = 20_000;
 
 /** How many of several packets that `send` sends are acknowledged soon; it counts no further than it must. */
 async function quickAcks(session: RawSession, send: () => number): Promise<number> {
@@ -134,7 +136,8 @@ const texts: readonly CaseText[] = [
       session.acks = false;
       const id = session.query(UNKNOWN_KIND);
       const look = (): true | undefined => carriers(session, id).length >= 3 || undefined;
-      await session.until(look, 'the REPLY in three packets', { clause: 'REL-11' });
+      const options = { clause: 'REL-11', millis: BACKED_OFF_MILLIS };
+      await session.until(look, 'the REPLY in three packets', options);
       const numbers = carriers(session, id);
       expectThat(new Set(numbers).size === numbers.length, 'a number each', `${numbers}`, 'PKT-12');
     },

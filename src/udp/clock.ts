@@ -7,20 +7,36 @@ import type { Clock, Entropy, Timer } from '../nodes/ports.ts';
 const MICROS_PER_MILLI = 1000;
 /** Longest span of `setTimeout`; a later timer is set again when it ends. */
 const TIMEOUT_MILLIS_MAX = 2 ** 31 - 1;
+/**
+ * A timer that is so late comes behind what arrived meanwhile: a process that stood still has not heard for
+ * long of anybody, but what they said waits in its sockets, and the event loop runs timers first.
+ */
+export const LATE_MILLIS = 10;
 
 /** Monotonic time of this process. */
 export const systemClock: Clock = {
   now: () => micros(Math.floor(performance.now() * MICROS_PER_MILLI)),
   wallMillis: () => Date.now(),
   setTimer(at: Micros, run: () => void): Timer {
-    let handle: NodeJS.Timeout;
+    let timeout: NodeJS.Timeout;
+    let behind: NodeJS.Immediate | undefined;
+    const leftMillis = (): number => at / MICROS_PER_MILLI - performance.now();
+    const fire = (): void => {
+      if (leftMillis() > -LATE_MILLIS) run();
+      else behind = setImmediate(run);
+    };
     const arm = (): void => {
-      const left = (at - performance.now() * MICROS_PER_MILLI) / MICROS_PER_MILLI;
-      if (left > TIMEOUT_MILLIS_MAX) handle = setTimeout(arm, TIMEOUT_MILLIS_MAX);
-      else handle = setTimeout(run, Math.max(0, Math.ceil(left)));
+      const left = leftMillis();
+      if (left > TIMEOUT_MILLIS_MAX) timeout = setTimeout(arm, TIMEOUT_MILLIS_MAX);
+      else timeout = setTimeout(fire, Math.max(0, Math.ceil(left)));
     };
     arm();
-    return { cancel: () => clearTimeout(handle) };
+    return {
+      cancel: () => {
+        clearTimeout(timeout);
+        clearImmediate(behind);
+      },
+    };
   },
 };
 
