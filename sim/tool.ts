@@ -40,8 +40,9 @@ import { resultOf, Tally } from './tally.ts';
 
 export { serveSeeds as work } from './worker.ts';
 
-/** Progress is shown this often on a terminal, and as lines elsewhere. */
+/** Progress is shown this often on a terminal; elsewhere as a line, the first of them soon. */
 const TERMINAL_MILLIS = 500;
+const FIRST_LINE_MILLIS = 1_000;
 const LINE_MILLIS = 10_000;
 /** A trace in a file is gathered to so many lines before they are written. */
 const TRACE_LINES_GATHERED = 4_096;
@@ -173,11 +174,12 @@ function tell(tally: Tally, words: SimWords, seconds: number, isComplete: boolea
 class Progress {
   readonly #line: () => string;
   readonly #isTerminal = process.stderr.isTTY === true;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout;
 
   constructor(line: () => string) {
     this.#line = line;
-    this.#timer = setInterval(() => this.#show(), this.#isTerminal ? TERMINAL_MILLIS : LINE_MILLIS);
+    const first = this.#isTerminal ? TERMINAL_MILLIS : FIRST_LINE_MILLIS;
+    this.#timer = setTimeout(() => this.#tick(), first);
   }
 
   /** A line that stays. */
@@ -187,8 +189,13 @@ class Progress {
   }
 
   end(): void {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.#clear();
+  }
+
+  #tick(): void {
+    this.#show();
+    this.#timer = setTimeout(() => this.#tick(), this.#isTerminal ? TERMINAL_MILLIS : LINE_MILLIS);
   }
 
   #show(): void {

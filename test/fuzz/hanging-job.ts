@@ -13,7 +13,8 @@ export const hangingTarget: Target = {
   generate: (random) => random.bytes(1 + random.integer(10)),
   layout: plainLayout,
   run(input) {
-    while (input.length === 5);
+    // Without work, so that others have the processor.
+    if (input.length === 5) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
     return 'held';
   },
 };

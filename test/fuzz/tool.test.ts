@@ -37,11 +37,11 @@ describe('gramline fuzz', () => {
     'runs a campaign in several jobs, and says what it did',
     () => {
       const corpus = smallCorpus();
-      const words = ['--inputs', '2001', '--jobs', '2', '--target', 'frames,messages', '--corpus', corpus];
+      const words = ['--inputs', '601', '--jobs', '2', '--target', 'frames,messages', '--corpus', corpus];
       const { status, stdout, stderr } = fuzz(...words, '--json', '--crashes', folder());
       expect([status, stderr]).toEqual([0, '']);
       const report = JSON.parse(stdout);
-      expect(report).toMatchObject({ inputs: 2_001, jobs: 2, guided: true, crashes: [] });
+      expect(report).toMatchObject({ inputs: 601, jobs: 2, guided: true, crashes: [] });
       expect(report.targets.map(({ name }: { name: string }) => name)).toEqual(['frames', 'messages']);
       expect(report.digests).toHaveLength(2);
     },
@@ -52,7 +52,7 @@ describe('gramline fuzz', () => {
     'does the same again with one job and the same seed',
     () => {
       const digestOf = (seed: string): unknown => {
-        const words = ['--inputs', '1000', '--seed', seed, '--target', 'frames,arguments'];
+        const words = ['--inputs', '300', '--seed', seed, '--target', 'frames,arguments'];
         return JSON.parse(fuzz(...words, '--corpus', smallCorpus(), '--json').stdout).digests;
       };
       const first = digestOf('7');
@@ -67,7 +67,7 @@ describe('gramline fuzz', () => {
     () => {
       const corpus = smallCorpus();
       const shared = ['--target', 'frames', '--corpus', corpus];
-      expect(fuzz(...shared, '--inputs', '3000', '--grow').status).toBe(0);
+      expect(fuzz(...shared, '--inputs', '1500', '--grow').status).toBe(0);
       const { status, stdout } = fuzz(...shared, '--json', 'minimise');
       expect(status).toBe(0);
       const [row] = JSON.parse(stdout).targets;

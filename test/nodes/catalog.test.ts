@@ -257,7 +257,8 @@ describe('the catalog', () => {
   });
 
   it('refuses one change more than its maximum as busy, and takes it when they are through', async () => {
-    const changes = Array.from({ length: CHANGES_MAX }, (_, n) => create(hash(n % 8), 1, [node(1)], 0));
+    const nothing = (): void => undefined;
+    const changes = Array.from({ length: CHANGES_MAX }, (_, n) => catalog.afterChanges(hash(n % 8), nothing));
     await expect(create(hash(9), 1, [node(1)], 0)).rejects.toMatchObject({ code: 'GRAMLINE_BUSY' });
     await Promise.all(changes);
     expect(await create(hash(9), 1, [node(1)], 0)).toBe(true);

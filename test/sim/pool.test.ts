@@ -65,7 +65,10 @@ describe('the pool of workers', { timeout: TIMEOUT_MILLIS }, () => {
   });
 
   test('a seed that does not end is ended', async () => {
-    const seen = await results('if (seed === 2) for (;;);', { count: 10, millis: 5_000 });
+    const seen = await results(
+      'if (seed === 2) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);',
+      { count: 10, millis: 5_000 },
+    );
     expect(seen.size).toBe(10);
     expect(seen.get(2)).toBe('seed 2: its process died: no result for 5 s');
   });

@@ -50,6 +50,8 @@ import * as arbitraries from '../wire/arbitraries.ts';
 
 /** What one packet holds, and more than any frame. */
 const PLAINTEXT_BYTES_MAX = 65_000;
+/** One of them says what the others do, most of the time. */
+const SEEDS = process.env.GRAMLINE_CONFORMANCE === 'all' ? [1, 2, 3] : [1];
 const trouble = tsharkTrouble();
 const said = trouble === undefined ? '' : ` (skipped: ${trouble})`;
 // Only a tshark that hangs takes that long.
@@ -201,7 +203,7 @@ describe.skipIf(trouble !== undefined)(`the frames that the dissector reads${sai
     return rows;
   }
 
-  it.each([1, 2, 3])(
+  it.each(SEEDS)(
     'are those that the codec reads, and refused where it refuses them (seed %i)',
     async (seed) => {
       const sampled = fc.sample(fc.tuple(arbitraries.frame, arbitraries.damage), { seed, numRuns: 800 });

@@ -18,7 +18,7 @@ import type { CapturedDatagram } from './pcap.ts';
 import { tappedHost } from './tapped-host.ts';
 import type { Row } from './tshark.ts';
 
-export const OBJECT = randomBytes(200_000);
+export const OBJECT = randomBytes(140_000);
 /** What must stand nowhere, whatever the bytes are: the dissector itself failed. */
 export const FAULTS = ['_ws.malformed.expert', '_ws.malformed.dissector_bug', '_ws.lua.error'] as const;
 /** What stands where bytes are damaged. */

@@ -365,7 +365,9 @@ export function same(left: Uint8Array, right: Uint8Array): boolean {
 }
 
 export function pattern(length: number, salt = 0): Uint8Array {
-  return Uint8Array.from({ length }, (_, index) => (index * 7 + (index >>> 8) * 13 + salt) & 0xff);
+  const bytes = new Uint8Array(length);
+  for (let index = 0; index < length; index++) bytes[index] = index * 7 + (index >>> 8) * 13 + salt;
+  return bytes;
 }
 
 // ---------------------------------------------------------------- a session and a test
