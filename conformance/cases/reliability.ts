@@ -136,7 +136,9 @@ const texts: readonly CaseText[] = [
       session.acks = false;
       const id = session.query(UNKNOWN_KIND);
       const look = (): true | undefined => carriers(session, id).length >= 3 || undefined;
-      const options = { clause: 'REL-11', millis: BACKED_OFF_MILLIS };
+      // A sign of life now and then, which acknowledges nothing: else the idle time may end it first.
+      const again = (): void => void session.send([PING]);
+      const options = { clause: 'REL-11', millis: BACKED_OFF_MILLIS, again };
       await session.until(look, 'the REPLY in three packets', options);
       const numbers = carriers(session, id);
       expectThat(new Set(numbers).size === numbers.length, 'a number each', `${numbers}`, 'PKT-12');
