@@ -263,6 +263,16 @@ export class RawSession {
     );
   }
 
+  /**
+   * From now on nothing is acknowledged. What the other end sent before has been: a copy of that in flight would be
+   * what a timeout sends again, and not what comes next.
+   */
+  async stopAcknowledging(): Promise<void> {
+    const ping = (): number => this.send([PING]);
+    await this.expectAck(ping(), Space.CONTROL, 'ACK-1', ping);
+    this.acks = false;
+  }
+
   /** Whether the other end has acknowledged a number of ours. */
   isAcked(number: number, space: Space): boolean {
     return this.#acked[space].has(number);

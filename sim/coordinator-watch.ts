@@ -151,9 +151,9 @@ class CoordinatorWatch {
           if (code !== ResultCode.OK && code !== ResultCode.CONFLICT) return;
           const nodes = [...new Set(asked.receipts.map(({ nodeId }) => toHex(nodeId)))];
           leases.onCommitted(arrival, { ...asked, nodes }, code === ResultCode.OK);
-          // What a repeated one made may have been removed since.
-          if (!isRepeated || truth().get(objectKey(asked.hash)) !== undefined)
-            commits.onCommitted(asked.hash);
+          // What it made, now or before, may have been removed since.
+          const isThere = truth().get(objectKey(asked.hash)) !== undefined;
+          if (isThere || !hasMade(truth(), asked)) commits.onCommitted(asked.hash);
         };
       }
       case QueryKind.REMOVE: {

@@ -152,7 +152,11 @@ export class LeaseChecker {
     isNew: boolean,
   ): void {
     const key = toHex(commit.token);
-    if (isNew && (arrival.isRepeated || this.#taken.has(key))) return;
+    if (isNew && (arrival.isRepeated || this.#taken.has(key))) {
+      // What it reserved is free again.
+      this.#grants.delete(key);
+      return;
+    }
     if (isNew) this.#taken.add(key);
     if (!arrival.isHeld && !arrival.isYoung) {
       if (isNew) this.#breach(`the token ${key} is committed after its end`);

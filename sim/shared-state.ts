@@ -3,7 +3,7 @@
  * end by themselves, watching. Each coordinator reaches it over a link of its own, which can be cut; the
  * engine as a whole can be out of service for a while, as when it elects. What it has committed it keeps.
  *
- * A commit whose request or answer is lost fails, and may have taken effect. What a coordinator reads is its
+ * A commit whose request or answer is lost fails, and may have taken effect, or may yet. What a coordinator reads is its
  * mirror, which follows the engine later, in order.
  */
 
@@ -33,6 +33,9 @@ const LATE_TRANSIT_MICROS_MAX = 60_000;
 const LATE_CHANCE = 0.02;
 /** How long a coordinator waits for an answer. */
 const REQUEST_MICROS = 2_000_000;
+/** Of the requests that were lost so many arrive long after anybody waits for an answer, in any order. */
+const STRAY_CHANCE = 0.3;
+const STRAY_MICROS_MAX = 20_000_000;
 /** The engine looks for leases that have ended within this. */
 const EXPIRY_LOOK_MICROS_MAX = 500_000;
 /** A mirror that has heard nothing for so long is not sure that it has seen all. */
@@ -241,7 +244,9 @@ export class SharedStateStore implements StateStore {
     const changes = operations.map(({ key, value, lease }) => {
       return { key: key.slice(), value: value?.slice(), lease };
     });
-    const result = await this.#request(() => this.#engine.commit(compared, changes));
+    const carryOut = (): CommitResult => this.#engine.commit(compared, changes);
+    if (!this.#isReached && this.#random.chance(STRAY_CHANCE)) this.#stray(carryOut);
+    const result = await this.#request(carryOut);
     await this.#seen(result.revision);
     return result;
   }
@@ -295,6 +300,18 @@ export class SharedStateStore implements StateStore {
           if (!this.#link.isCut) answered(answer);
         });
       });
+    });
+  }
+
+  /** A commit that lies in the queue of a member that stands still, as its coordinator gives it up. */
+  #stray(carryOut: () => CommitResult): void {
+    this.#engine.clock.schedule(REQUEST_MICROS + this.#random.integer(STRAY_MICROS_MAX), () => {
+      if (this.#engine.isDown) return;
+      try {
+        carryOut();
+      } catch {
+        // Its lease has ended.
+      }
     });
   }
 

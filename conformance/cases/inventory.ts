@@ -46,7 +46,7 @@ const texts: readonly CaseText[] = [
     ['QRY-4', 'QRY-1'],
     async (context, node, client) => {
       const made = await commit(context, client, [node.nodeId]);
-      node.session.acks = false;
+      await node.session.stopAcknowledging();
       await remove(client, made);
       const orders = (): number =>
         node.session.packets.filter(({ frames }) =>

@@ -103,7 +103,7 @@ const texts: readonly CaseText[] = [
     run: async (context) => {
       const session = await context.connect();
       await session.checkAlive();
-      session.acks = false;
+      await session.stopAcknowledging();
       const first = session.nextNumber();
       const last = first + 200;
       for (let number = first; number <= last; number += 2) session.send([PING], { number });
@@ -133,7 +133,7 @@ const texts: readonly CaseText[] = [
     run: async (context) => {
       const session = await context.connect();
       await session.checkAlive();
-      session.acks = false;
+      await session.stopAcknowledging();
       const id = session.query(UNKNOWN_KIND);
       const look = (): true | undefined => carriers(session, id).length >= 3 || undefined;
       // A sign of life now and then, which acknowledges nothing: else the idle time may end it first.
@@ -150,7 +150,7 @@ const texts: readonly CaseText[] = [
     run: async (context) => {
       const session = await context.connect();
       await session.checkAlive();
-      session.acks = false;
+      await session.stopAcknowledging();
       const id = session.query(UNKNOWN_KIND);
       const look = (): true | undefined => carriers(session, id).length >= 2 || undefined;
       await session.until(look, 'the REPLY again', { clause: 'REL-11' });
@@ -169,7 +169,7 @@ const texts: readonly CaseText[] = [
     run: async (context) => {
       const session = await context.connect();
       await session.checkAlive();
-      session.acks = false;
+      await session.stopAcknowledging();
       const id = session.query(UNKNOWN_KIND);
       await session.idle(LOOK_MILLIS);
       const count = carriers(session, id).length;
@@ -202,7 +202,7 @@ const texts: readonly CaseText[] = [
     run: async (context) => {
       const session = await context.connect();
       await session.checkAlive();
-      session.acks = false;
+      await session.stopAcknowledging();
       const ids = Array.from({ length: 12 }, () => session.queryId());
       const query = (id: number): Frame => ({
         type: FrameType.QUERY,
@@ -221,7 +221,7 @@ const texts: readonly CaseText[] = [
     run: async (context) => {
       const session = await context.connect();
       await session.checkAlive();
-      session.acks = false;
+      await session.stopAcknowledging();
       const lost = session.query(UNKNOWN_KIND);
       await session.reply(lost);
       const [lostNumber] = carriers(session, lost);

@@ -47,7 +47,7 @@ const texts: readonly CaseText[] = [
     async (context, { hash, bytes }) => {
       const session = await context.connect();
       await session.checkAlive();
-      session.acks = false;
+      await session.stopAcknowledging();
       const { flow } = read(session, hash, { creditBytes: bytes.length });
       const key = (segment: { record: number; offset: number }): string =>
         `${segment.record} ${segment.offset}`;

@@ -102,9 +102,9 @@ export class Catalog extends CatalogMirror {
   }
 
   /**
-   * Creates the entry, or adds the replicas to it, up to the maximum. Durable when it resolves. The
-   * entry is written even when it names them all: they were stored anew, which an inventory that
-   * began earlier does not know.
+   * Creates the entry, or adds the replicas to it, up to the maximum. Durable when it resolves. The entry is written
+   * even when it names them all: they were stored anew, which an inventory that began earlier does not know. Where
+   * this put made the object before, nothing is written.
    *
    * @param isVoid Asked when this object's earlier changes are through: then nothing is changed.
    */
@@ -228,8 +228,10 @@ export class Catalog extends CatalogMirror {
 
   /** Whether the put of this token made the object, which may have been removed since [DEFS-17]. */
   hasMade(hash: Uint8Array, token: Uint8Array): boolean {
+    if (equalBytes(token, NO_TOKEN)) return false;
     const entry = this.lookup(hash);
     if (entry !== undefined && equalBytes(entry.madeBy, token)) return true;
+    // Tokens of removals are among them, which no put has: both are drawn by chance.
     return isAmong(token, this.#tombstone(hash)?.done);
   }
 
@@ -315,6 +317,10 @@ export class Catalog extends CatalogMirror {
       const next = change(entry);
       if (next === 'keep') return false;
       const compare: Comparison[] = [{ key, equals: before }, ...guard];
+      const tombstone = this.state.get(tombstoneKey(hash));
+      // That there is no entry may be true again later, when this has long been given up: after a removal it is not the
+      // same tombstone.
+      if (before === undefined) compare.push({ key: tombstoneKey(hash), equals: tombstone });
       const operations: StateOperation[] = [];
       let comingBytes = 0;
       if (next === 'remove') {

@@ -332,19 +332,23 @@ export class LeaderTerm {
     let orders: readonly DeletionOrder[] = [];
     const takeBack = (): void => {
       for (const order of orders) order.takeBack();
-      orders = [];
     };
     try {
       const removal = { token, nowMillis: clock.wallMillis() };
       const outcome = await catalog.remove(hash, removal, ({ replicas }) => {
         takeBack();
+        orders = [];
         orders = this.#admission.deletions.startAll(replicas, hash);
       });
-      if (outcome !== 'removed') takeBack();
-      if (outcome === 'unknown') return query.reply(ResultCode.NOT_FOUND);
+      if (outcome === 'unknown') {
+        takeBack();
+        return query.reply(ResultCode.NOT_FOUND);
+      }
       if (outcome === 'repeated') mark('remove-repeated');
     } catch (error) {
       takeBack();
+      // It may have taken effect: whether it has is looked at when they are given again.
+      for (const { nodeId } of orders) this.#admission.deletions.keep(nodeId, hash);
       throw error;
     }
     query.reply(ResultCode.OK, encodeMessage(emptyMessage, {}));

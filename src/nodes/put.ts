@@ -338,7 +338,7 @@ async function commit(context: PutContext, message: CommitQuery): Promise<PutRes
   if (reply.code === ResultCode.OK) return { ...result, replicas: receipts.length, existed: false };
   if (reply.code !== ResultCode.CONFLICT) throw resultError(reply.code, 'committing');
   mark('put-existed');
-  // The same bytes were there already, or this commit was repeated: both mean that they are stored.
+  // Another put had stored the same bytes.
   try {
     const places = await client.whereIs(hash, { signal: options.signal });
     return { ...result, replicas: places.replicas.length, existed: true };

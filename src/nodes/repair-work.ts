@@ -184,6 +184,8 @@ export class RepairWork {
         return false;
       }
     } catch (error) {
+      // It may have been struck: whether it was is looked at when the order is given again.
+      if (order !== undefined) admission.deletions.keep(nodeId, hash);
       takeBack();
       throw error;
     }

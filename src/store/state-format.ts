@@ -7,7 +7,7 @@ import { GramlineError } from '../base/errors.ts';
 export const STATE_FILE = 'state.mdb';
 
 /** Version of the keys and values that Gramline keeps in a state. */
-export const STATE_FORMAT = 2;
+export const STATE_FORMAT = 3;
 
 /** @param where as in "/data/state" or "etcd at http://a:2379" */
 export function newerFormat(where: string, format: number): GramlineError {

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { MemoryStateStore } from '../../sim/memory-state-store.ts';
+import { GramlineError } from '../../src/base/errors.ts';
 import {
   CATALOG_BYTES_MAX,
   Catalog,
@@ -7,9 +8,10 @@ import {
   COMMIT_TRIES_MAX,
   TOMBSTONE_PAGE_MAX,
 } from '../../src/nodes/catalog.ts';
-import { DONE_MAX, decodeTombstone, hasReplica } from '../../src/nodes/catalog-entry.ts';
+import { DONE_MAX, decodeTombstone, hasReplica, NO_TOKEN } from '../../src/nodes/catalog-entry.ts';
 import { PAGE_ENTRIES_MAX } from '../../src/nodes/catalog-held.ts';
 import { tombstoneKey } from '../../src/nodes/state-keys.ts';
+import type { StateWriter } from '../../src/nodes/state-writer.ts';
 import { REPLICAS_MAX } from '../../src/wire/index.ts';
 import { freshToken, removal } from './tokens.ts';
 
@@ -138,6 +140,40 @@ describe('the catalog', () => {
     const third = { ...put, token: freshToken(), replicas: [node(3)] };
     expect([await catalog.commit(third), await catalog.commit(third)]).toEqual(['added', 'added']);
     expect((await readAnew()).hasMade(hash(1), put.token)).toBe(true);
+  });
+
+  it('brings nothing back by a commit that arrives when its object has been made and removed [DEFS-17]', async () => {
+    const strays: (() => Promise<{ readonly ok: boolean }>)[] = [];
+    const giveUp: StateWriter = {
+      commit: async (...change) => {
+        strays.push(() => state.commit(...change));
+        throw new GramlineError('GRAMLINE_IO', 'no answer', { retryable: true });
+      },
+    };
+    const given = new Catalog(state, undefined, giveUp);
+    const put = {
+      hash: hash(1),
+      bytes: 10,
+      replicas: [node(1)],
+      wanted: 2,
+      token: freshToken(),
+      nowMillis: 1,
+    };
+    await expect(given.commit(put)).rejects.toMatchObject({ code: 'GRAMLINE_IO' });
+    await expect(given.adopt(hash(1), 10, node(2), () => true)).rejects.toMatchObject({
+      code: 'GRAMLINE_IO',
+    });
+    expect(await catalog.commit(put)).toBe('created');
+    expect(await catalog.remove(hash(1), removal(2))).toBe('removed');
+    expect(await Promise.all(strays.map(async (arrive) => (await arrive()).ok))).toEqual([false, false]);
+    expect(catalog.lookup(hash(1))).toBeUndefined();
+  });
+
+  it('does not take a put without a token for the maker of what inventories told of', async () => {
+    await catalog.adopt(hash(1), 10, node(1), () => true);
+    const put = { hash: hash(1), bytes: 10, replicas: [node(2)], wanted: 2, token: NO_TOKEN, nowMillis: 1 };
+    expect(await catalog.commit(put)).toBe('added');
+    expect(catalog.lookup(hash(1))!.replicas).toEqual([node(1), node(2)]);
   });
 
   it('knows of an object the last tokens that were done, and not one more', async () => {

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, test } from 'vitest';
+import { GramlineError } from '../../src/base/errors.ts';
 import { seconds } from '../../src/base/units.ts';
 import { INVENTORY_ENTRIES_MAX } from '../../src/nodes/admission.ts';
 import { PAGE_ENTRIES_MAX } from '../../src/nodes/catalog-held.ts';
@@ -78,6 +79,22 @@ describe('a commit that meets a removal of the same object [DEFS-24]', () => {
     hub.state.fail(false);
     expect(await second.commit()).toBe(ResultCode.CONFLICT);
     expect(node.deleted).toEqual([]);
+  });
+
+  it('is told to its node when the state left it open, and it was done [DEFS-18] [DEFS-30]', async () => {
+    await committed();
+    const { commit } = hub.state;
+    hub.state.commit = async (...change) => {
+      hub.state.commit = commit;
+      await hub.state.commit(...change);
+      throw new GramlineError('GRAMLINE_IO', 'no answer', { retryable: true });
+    };
+    const token = new Uint8Array(8).fill(5);
+    expect(await hub.remove(HASH, token)).toBe(ResultCode.IO);
+    expect(await hub.remove(HASH, token)).toBe(ResultCode.OK);
+    expect(node.deleted).toEqual([]);
+    await hub.pass(2 * SWEEP_MICROS);
+    expect(node.deleted).toEqual([HASH]);
   });
 
   it('succeeds when the node was away and was told nothing', async () => {

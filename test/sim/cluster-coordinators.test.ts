@@ -249,10 +249,13 @@ describe('several coordinators', () => {
       const puts = Array.from({ length: 20 }, () => cluster.client().role.put(content.slice(0, 2_000)));
       const key = objectKey(fromHex(hashOf(content.slice(0, 2_000)))!);
       const isMade = (): boolean => cluster.engine!.truth.get(key) !== undefined;
-      await cluster.runUntil(isMade, seconds(5), 'committing');
-      leaderOf(cluster).crash('process');
-      const outcomes = await cluster.drive(Promise.all(puts), seconds(60));
-      expect(outcomes.filter(({ existed }) => !existed)).toHaveLength(1);
+      const marks = await marksOf(async () => {
+        await cluster.runUntil(isMade, seconds(5), 'committing');
+        leaderOf(cluster).crash('process');
+        const outcomes = await cluster.drive(Promise.all(puts), seconds(60));
+        expect(outcomes.filter(({ existed }) => !existed)).toHaveLength(1);
+      });
+      expect(marks.has('commit-repeated')).toBe(true);
       await cluster.close();
     },
   );

@@ -76,8 +76,8 @@ describe.skipIf(ETCD_PROGRAM === undefined)(`stores on one etcd${missing}`, () =
   });
 
   test.each([
-    ['3', 'GRAMLINE_INVALID', /has format 3, and this Gramline knows formats up to 2\b/],
-    ['1', 'GRAMLINE_INVALID', /has format 1, .* Start with an empty state/],
+    ['4', 'GRAMLINE_INVALID', /has format 4, and this Gramline knows formats up to 3\b/],
+    ['2', 'GRAMLINE_INVALID', /has format 2, .* Start with an empty state/],
     ['0', 'GRAMLINE_CORRUPT', /unreadable/],
     ['new', 'GRAMLINE_CORRUPT', /unreadable/],
   ])('of format %j is refused as %s', async (format, code, text) => {

@@ -99,8 +99,8 @@ describe('the directory of a state store', () => {
   });
 
   test.each([
-    [[0, 0, 0, 0, 0, 0, 0, 3], 'GRAMLINE_INVALID', /format 3, and .* up to 2\b/],
-    [[0, 0, 0, 0, 0, 0, 0, 1], 'GRAMLINE_INVALID', /format 1, .* Start with an empty state/],
+    [[0, 0, 0, 0, 0, 0, 0, 4], 'GRAMLINE_INVALID', /format 4, and .* up to 3\b/],
+    [[0, 0, 0, 0, 0, 0, 0, 2], 'GRAMLINE_INVALID', /format 2, .* Start with an empty state/],
     [[1], 'GRAMLINE_CORRUPT', 'unreadable'],
   ])('a format of %j is refused as %s', async (format, code, text) => {
     const directory = temporaryDirectory();
