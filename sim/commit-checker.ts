@@ -3,11 +3,11 @@
 import { fromHex, toHex } from '../src/base/bytes.ts';
 import type { StateStore } from '../src/nodes/ports.ts';
 import { objectKey } from '../src/nodes/state-keys.ts';
-import type { CommitQuery } from '../src/wire/index.ts';
+import type { CommitQuery, RemoveQuery } from '../src/wire/index.ts';
 import { Invariant, type Violations } from './checkers.ts';
 
-/** Commits that are remembered in full, for a client that repeats one. */
-const COMMITS_KEPT_MAX = 64;
+/** Commits and removals that are remembered in full, for a client that repeats one. */
+const KEPT_MAX = 64;
 
 export class CommitChecker {
   readonly #violations: Violations;
@@ -16,6 +16,8 @@ export class CommitChecker {
   readonly #removals = new Map<string, number>();
   /** The last commits that coordinators were asked for, oldest first, whatever became of them. */
   readonly asked: CommitQuery[] = [];
+  /** The same of removals. */
+  readonly removalsAsked: RemoveQuery[] = [];
 
   constructor(violations: Violations) {
     this.#violations = violations;
@@ -24,7 +26,7 @@ export class CommitChecker {
   /** COMMIT arrived. */
   onCommitArrives(commit: CommitQuery): void {
     this.asked.push(commit);
-    if (this.asked.length > COMMITS_KEPT_MAX) this.asked.shift();
+    if (this.asked.length > KEPT_MAX) this.asked.shift();
   }
 
   /** A coordinator starts: what its predecessor was about to do it will not do any more. */
@@ -39,8 +41,10 @@ export class CommitChecker {
   }
 
   /** REMOVE arrived: whether and when it takes effect is open from now on. */
-  onRemovalBegins(hash: Uint8Array): void {
-    const name = toHex(hash);
+  onRemovalBegins(removal: RemoveQuery): void {
+    this.removalsAsked.push(removal);
+    if (this.removalsAsked.length > KEPT_MAX) this.removalsAsked.shift();
+    const name = toHex(removal.hash);
     this.#committed.delete(name);
     this.#removals.set(name, (this.#removals.get(name) ?? 0) + 1);
   }

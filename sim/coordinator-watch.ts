@@ -159,7 +159,7 @@ class CoordinatorWatch {
       case QueryKind.REMOVE: {
         const asked = read(removeQuery, query);
         if (asked === undefined) return undefined;
-        commits.onRemovalBegins(asked.hash);
+        commits.onRemovalBegins(asked);
         return () => commits.onRemovalEnds(asked.hash);
       }
       default:

@@ -15,6 +15,9 @@ export const MTU_BYTES: readonly number[] = [65_507, 65_507, 8_972, 1_472, 1_472
 /** A fault that heals by itself does so within this, in a short run and where clients go on. */
 const HEAL_MICROS_MAX = 4_000_000;
 const LONG_RUN_HEAL_MICROS_MAX = 20_000_000;
+/** Some outages of the state outlast the patience of those who ask for a leader. */
+const LONG_OUTAGE_CHANCE = 0.4;
+const LONG_OUTAGE_MICROS = 11_000_000;
 /** Most pauses are short; some outlast leases and sessions. */
 const PAUSE_MICROS_MAX = 5_000_000;
 const LONG_PAUSE_MICROS_MIN = 30_500_000;
@@ -129,9 +132,12 @@ export class Strikes {
         if (engine === undefined) return;
         say(undefined, 'the shared state is out of service');
         engine.setDown(true);
+        const longer = random.chance(LONG_OUTAGE_CHANCE) ? LONG_OUTAGE_MICROS : 0;
         return later(() => {
-          say(undefined, 'the shared state is back');
-          engine.setDown(false);
+          this.#cluster.clock.schedule(longer, () => {
+            say(undefined, 'the shared state is back');
+            engine.setDown(false);
+          });
         });
       }
       case 'state-cuts': {

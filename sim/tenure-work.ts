@@ -20,6 +20,7 @@ const HOLD_MICROS_MAX = 600_000;
 const LONG_HOLD_MICROS_MAX = 12_000_000;
 const GIVE_UP_MICROS_MAX = 1_000_000;
 const LIFETIME_SECONDS = 3_600;
+const BETWEEN_WRITES_MICROS_MAX = 8_000_000;
 const WRITES_MAX = 4;
 
 export type Attempt = (
@@ -152,8 +153,14 @@ export class TenureWork {
           own.beganMicros = startedMicros;
         });
         writes.push(write);
-        // Some come one on the heels of the other.
+        // Whether they failed is looked at when all are over.
+        write.catch(() => undefined);
+        // Some come one on the heels of the other, some when much has happened.
         if (random.chance(0.5)) await Promise.allSettled(writes);
+        if (random.chance(0.3)) {
+          await clock.sleep(random.integer(BETWEEN_WRITES_MICROS_MAX));
+          await this.#options.awake(client);
+        }
       }
       const failed = (await Promise.allSettled(writes)).find(({ status }) => status === 'rejected');
       if (failed?.status === 'rejected') throw failed.reason;

@@ -5,7 +5,8 @@
 
 import { toHex } from '../src/base/bytes.ts';
 import { isGramlineError } from '../src/base/errors.ts';
-import { commitQuery, QueryKind } from '../src/wire/index.ts';
+import { resultError } from '../src/nodes/results.ts';
+import { commitQuery, QueryKind, type RemoveQuery, ResultCode, removeQuery } from '../src/wire/index.ts';
 import { Invariant } from './checkers.ts';
 import { contentOf, hashOf, type SimClient, type SimCluster } from './cluster.ts';
 import type { PromiseBook } from './promise-book.ts';
@@ -143,7 +144,7 @@ export class Workload {
     if (draw < 0.88) return this.#findMany(id, client, random);
     if (draw < 0.95) return this.#reserve(id, client, random, hash);
     if (draw < 0.955) return this.#burst(id, client);
-    if (draw < 0.98) return this.#recommit(id, client, random);
+    if (draw < 0.98) return this.#repeat(id, client, random);
     return this.#attempt(id, client, 'status', async () => void (await client.role.status()));
   }
 
@@ -269,21 +270,31 @@ export class Workload {
     await this.#attempt(id, client, `get ${hash.slice(0, 12)}`, get, giveUpMicros);
   }
 
-  async #remove(id: string, client: SimClient, hash: string): Promise<void> {
+  /** @param earlier The query of before, where it is asked once more. */
+  async #remove(id: string, client: SimClient, hash: string, earlier?: RemoveQuery): Promise<void> {
     const { clock } = this.#cluster;
+    // What one that is asked once more does, if anything, nobody is told.
     let outcome: 'removed' | 'absent' | 'unknown' = 'unknown';
     this.#promises.onRemovalBegins(hash);
     this.removed.add(hash);
-    await this.#attempt(id, client, `rm ${hash.slice(0, 12)}`, async () => {
+    const what = earlier === undefined ? 'rm' : 'rm-again';
+    await this.#attempt(id, client, `${what} ${hash.slice(0, 12)}`, async () => {
       try {
-        await client.role.rm(hash);
-        outcome = 'removed';
+        if (earlier === undefined) await client.role.rm(hash);
+        else await this.#removeAgain(id, client, earlier);
+        outcome = earlier === undefined ? 'removed' : 'absent';
       } catch (error) {
         if (isGramlineError(error, 'GRAMLINE_NOT_FOUND')) outcome = 'absent';
         throw error;
       }
     });
     this.#promises.onRemovalEnds(hash, clock.now(), outcome);
+  }
+
+  async #removeAgain(id: string, client: SimClient, removal: RemoveQuery): Promise<void> {
+    const { code } = await client.role.ask(QueryKind.REMOVE, removeQuery, removal);
+    this.#cluster.trace.say(client.name, `${id}: code ${code}`);
+    if (code !== ResultCode.OK) throw resultError(code, 'removing again');
   }
 
   async #reserve(id: string, client: SimClient, random: Random, known: string): Promise<void> {
@@ -306,9 +317,13 @@ export class Workload {
     });
   }
 
-  /** A COMMIT that arrives once more, late: as if its first answer had been lost. */
-  async #recommit(id: string, client: SimClient, random: Random): Promise<void> {
-    const { asked } = this.#cluster.commits;
+  /** A COMMIT or a REMOVE that arrives once more, late: as if its first answer had been lost. */
+  async #repeat(id: string, client: SimClient, random: Random): Promise<void> {
+    const { asked, removalsAsked } = this.#cluster.commits;
+    if (random.chance(0.4) && removalsAsked.length > 0) {
+      const removal = random.pick(removalsAsked);
+      return this.#remove(id, client, toHex(removal.hash), removal);
+    }
     if (asked.length === 0) return;
     const commit = random.pick(asked);
     await this.#attempt(id, client, `recommit ${toHex(commit.hash).slice(0, 12)}`, async () => {
