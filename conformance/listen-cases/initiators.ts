@@ -22,6 +22,7 @@ const TRIES_MAX = 6;
 const FIRST_SPAN_MILLIS = 100;
 /** Clocks and sockets of two processes, one of which has just started. */
 const SPAN_SLACK = 0.5;
+const ROUNDS_MAX = 2;
 const QUIET_MILLIS = 500;
 const FIRST_HELLO_BYTES = 65;
 const SECOND_HELLO_BYTES = 124;
@@ -63,6 +64,30 @@ function ignored(
   return { title, clauses, run };
 }
 
+/** Spans between tries of one handshake that is not answered, none of them too short; which are sure to be long enough. */
+async function triesOf(context: ListenContext): Promise<readonly { readonly isSure: boolean }[]> {
+  const before = context.hellos.length;
+  const isNew = (hello: ReceivedHello): boolean => context.hellos.indexOf(hello) >= before;
+  const first = await context.hello(isNew, 'a HELLO whose MAC holds', 'HELLO-1');
+  await context.idle(ALL_TRIES_MILLIS);
+  const own = context.hellos.filter((hello) => isNew(hello) && isSameTag(hello.packet.tag, first.packet.tag));
+  expectThat(own.length > 1, 'the HELLO again', `${own.length}`);
+  expectThat(own.length <= TRIES_MAX, 'at most 6 tries', `${own.length}`);
+  return own.slice(1).map((hello, index) => {
+    const least = FIRST_SPAN_MILLIS * 2 ** index * SPAN_SLACK;
+    const last = own[index]!;
+    // The one before may have waited to be read.
+    const most = hello.atMillis - last.notBeforeMillis;
+    expectThat(
+      most >= least,
+      `at least ${least.toFixed(0)} ms before try ${index + 2}`,
+      `${most.toFixed(0)} ms`,
+    );
+    expectBytes(hello.bytes, first.bytes, 'the same HELLO');
+    return { isSure: hello.notBeforeMillis - last.atMillis >= least };
+  });
+}
+
 /** A case on an established session. */
 function established(
   title: string,
@@ -95,21 +120,11 @@ const texts: readonly Text[] = [
     title: 'a HELLO without an answer is repeated, after spans that double, at most 6 times',
     clauses: ['HS-18'],
     run: async (context) => {
-      const first = await context.firstHello();
-      await context.idle(ALL_TRIES_MILLIS);
-      const own = context.hellos.filter(({ packet }) => isSameTag(packet.tag, first.packet.tag));
-      expectThat(own.length > 1, 'the HELLO again', `${own.length}`);
-      expectThat(own.length <= TRIES_MAX, 'at most 6 tries', `${own.length}`);
-      for (const [index, hello] of own.slice(1).entries()) {
-        const least = FIRST_SPAN_MILLIS * 2 ** index * SPAN_SLACK;
-        // The one before may have waited to be read.
-        const span = hello.atMillis - own[index]!.notBeforeMillis;
-        expectThat(
-          span >= least,
-          `at least ${least.toFixed(0)} ms before try ${index + 2}`,
-          `${span.toFixed(0)} ms`,
-        );
-        expectBytes(hello.bytes, first.bytes, 'the same HELLO');
+      for (let round = 1; ; round++) {
+        const tried = await triesOf(context);
+        // Read so late that tries in haste would look like others: once more.
+        if (tried.every(({ isSure }) => isSure) || round === ROUNDS_MAX) return;
+        await context.startCommand();
       }
     },
   },

@@ -66,7 +66,7 @@ const SIGNS: Readonly<Record<string, RegExp>> = {
   corruption: /corruption\.\d+: copy of [0-9a-f]{12} is (?:damaged|lost)/,
 };
 
-const SEEDS_MIN = 3;
+const SEEDS_MIN = 2;
 const SEEDS_MAX = 12;
 
 test.each(Object.keys(SIGNS))(

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { SimCluster } from '../../sim/cluster.ts';
 import { seconds } from '../../src/base/units.ts';
 
-const NODES = Number(process.env.GRAMLINE_SIM_NODES ?? 150);
+const NODES = Number(process.env.GRAMLINE_SIM_NODES ?? 100);
 const STEPS_MAX = 50_000_000;
 const TIMEOUT_MILLIS = 300_000;
 /** Datagrams of one node in a second while nobody leads: a question every 100 to 300 ms, its answer, its acknowledgement. */

@@ -52,11 +52,11 @@ function sim(
 
 describe('gramline sim', { timeout: TIMEOUT_MILLIS }, () => {
   test('says the same of the same seeds, however many processes run them', async () => {
-    const words = ['--seeds', '8', '--from', '7', '--json'];
+    const words = ['--seeds', '5', '--from', '7', '--json'];
     const [one, two] = await Promise.all([sim([...words, '--jobs', '1']), sim([...words, '--jobs', '3'])]);
     expect([one.code, two.code]).toEqual([0, 0]);
     const [first, second] = [JSON.parse(one.out), JSON.parse(two.out)];
-    expect(first).toMatchObject({ seeds: 8, failed: 0, complete: true, failures: [] });
+    expect(first).toMatchObject({ seeds: 5, failed: 0, complete: true, failures: [] });
     expect(Object.keys(first.marks)).toEqual(Object.keys(MARKS));
     for (const name of ['events', 'datagrams', 'simulatedHours', 'faults', 'outcomes', 'marks']) {
       expect(second[name], name).toEqual(first[name]);

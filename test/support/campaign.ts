@@ -4,8 +4,8 @@ import { expect, test } from 'vitest';
 import { runSeed } from '../../sim/campaign.ts';
 
 /** Seeds of one test file; two files share them, so that two workers share the work. */
-const SEEDS = Number(process.env.GRAMLINE_SIM_SEEDS ?? 40) / 2;
-const SEEDS_PER_TEST = 10;
+const SEEDS = Number(process.env.GRAMLINE_SIM_SEEDS ?? 30) / 2;
+const SEEDS_PER_TEST = 15;
 const TIMEOUT_MILLIS = 120_000;
 
 /** Makes the tests of one file's seeds, from `firstSeed` on. */
