@@ -317,10 +317,12 @@ export class Catalog extends CatalogMirror {
       const next = change(entry);
       if (next === 'keep') return false;
       const compare: Comparison[] = [{ key, equals: before }, ...guard];
-      const tombstone = this.state.get(tombstoneKey(hash));
-      // That there is no entry may be true again later, when this has long been given up: after a removal it is not the
-      // same tombstone.
-      if (before === undefined) compare.push({ key: tombstoneKey(hash), equals: tombstone });
+      if (before === undefined) {
+        // That there is no entry may be true again later, when this has long been given up: after a removal it is not
+        // the same tombstone.
+        const tombstone = tombstoneKey(hash);
+        compare.push({ key: tombstone, equals: this.state.get(tombstone) });
+      }
       const operations: StateOperation[] = [];
       let comingBytes = 0;
       if (next === 'remove') {
